@@ -1,0 +1,1 @@
+"""Words every layer shares: domain types, errors, settings, logging, text."""

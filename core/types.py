@@ -1,0 +1,373 @@
+"""Domain types that cross package borders. Plain frozen dataclasses, no behaviour that does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is acting now. `SYSTEM` is the command line on the server itself."""
+
+    user_id: str
+    name: str
+    is_admin: bool = False
+    is_system: bool = False
+
+
+SYSTEM = Principal(user_id="system", name="system", is_admin=True, is_system=True)
+
+
+class Role(StrEnum):
+    """What a grant allows on one collection; each includes the ones before it."""
+
+    READ = "read"
+    WRITE = "write"
+    MANAGE = "manage"
+
+    @property
+    def rank(self) -> int:
+        return {"read": 1, "write": 2, "manage": 3}[self.value]
+
+
+# ------------------------------------------------------------------ documents
+
+
+class BlockKind(StrEnum):
+    HEADING = "heading"
+    PARAGRAPH = "paragraph"
+    LIST = "list"
+    TABLE = "table"
+    CODE = "code"
+    CAPTION = "caption"
+    PICTURE = "picture"
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle on a page, in points from the top left corner of the page as displayed."""
+
+    page: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Locator:
+    """Where in a document something stands. Every field that does not apply is empty.
+
+    page, slide: 1-based. lines: first and last, 1-based. cells: `A2:D9`.
+    chars: start and end offset in the text that the parser gave for the whole document.
+    """
+
+    page: int | None = None
+    page_end: int | None = None
+    boxes: tuple[Box, ...] = ()
+    heading: tuple[str, ...] = ()
+    slide: int | None = None
+    sheet: str | None = None
+    cells: str | None = None
+    lines: tuple[int, int] | None = None
+    chars: tuple[int, int] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form with the empty fields left out."""
+        out: dict[str, Any] = {}
+        for name in ("page", "page_end", "slide", "sheet", "cells"):
+            value = getattr(self, name)
+            if value is not None:
+                out[name] = value
+        if self.heading:
+            out["heading"] = list(self.heading)
+        if self.lines:
+            out["lines"] = list(self.lines)
+        if self.chars:
+            out["chars"] = list(self.chars)
+        if self.boxes:
+            out["boxes"] = [[b.page, b.x0, b.y0, b.x1, b.y1] for b in self.boxes]
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Locator:
+        """Inverse of `to_dict`."""
+        return cls(
+            page=data.get("page"),
+            page_end=data.get("page_end"),
+            slide=data.get("slide"),
+            sheet=data.get("sheet"),
+            cells=data.get("cells"),
+            heading=tuple(data.get("heading", ())),
+            lines=_pair(data.get("lines")),
+            chars=_pair(data.get("chars")),
+            boxes=tuple(Box(int(b[0]), *(float(v) for v in b[1:5])) for b in data.get("boxes", ())),
+        )
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    return None if value is None else (int(value[0]), int(value[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One parsed unit in reading order.
+
+    text: plain text; a table is rows of `cell | cell` lines. header: for a table the header rows in the same
+    form, repeated in every chunk of it (not part of `text`). level: 1–6 for headings, else 0.
+    """
+
+    kind: BlockKind
+    text: str
+    locator: Locator = Locator()
+    level: int = 0
+    header: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something a person should know about how a document was read. `code` is stable, `message` English."""
+
+    code: str
+    message: str
+    page: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message, "page": self.page}
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """What a parser gives. `pages`: pages, slides or sheets; 1 where the format has none."""
+
+    blocks: tuple[Block, ...]
+    media_type: str
+    title: str = ""
+    pages: int = 1
+    problems: tuple[Problem, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NewChunk:
+    """A chunk before it has an id.
+
+    context: heading path line put before `text` for the embedder, may be empty. n_tokens: tokens of
+    `context + "\\n" + text` with the embedder's tokenizer, special tokens included; never over its window.
+    """
+
+    ordinal: int
+    text: str
+    locator: Locator
+    context: str = ""
+    n_tokens: int = 0
+
+    @property
+    def embedded_text(self) -> str:
+        """Exactly what the embedder reads."""
+        return f"{self.context}\n{self.text}" if self.context else self.text
+
+
+class DocumentState(StrEnum):
+    """Life of one version. The last three are final; a superseded version reads as `deleted`."""
+
+    QUEUED = "queued"
+    PARSING = "parsing"
+    CHUNKING = "chunking"
+    EMBEDDING = "embedding"
+    INDEXING = "indexing"
+    READY = "ready"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
+FINAL_STATES = frozenset({DocumentState.READY, DocumentState.FAILED, DocumentState.DELETED})
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What decides whether two embeddings may stand in one index."""
+
+    embedder_id: str
+    weights_sha256: str
+    dimension: int
+    normalised: bool
+    prefix: str
+    chunker_version: str
+
+    @property
+    def key(self) -> str:
+        """Short stable text of all fields."""
+        import hashlib
+
+        raw = "|".join(
+            str(v)
+            for v in (
+                self.embedder_id,
+                self.weights_sha256,
+                self.dimension,
+                self.normalised,
+                self.prefix,
+                self.chunker_version,
+            )
+        )
+        return hashlib.sha256(raw.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Documents under one set of grants and one index fingerprint."""
+
+    id: str
+    name: str
+    fingerprint: Fingerprint
+    created_at: datetime
+    documents: int = 0
+    chunks: int = 0
+
+    @property
+    def vector_key(self) -> str:
+        """Name of this collection in Chroma: one per collection and fingerprint."""
+        return f"c-{self.id}-{self.fingerprint.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """One document as lists show it: the version that answers now, and the one under way or failed, if any.
+
+    state: of the newest version. version: number of the newest version, from 1. live_version_id: None until
+    one version was ready. n_pages/n_chunks: of the newest version (0 until known).
+    progress: 0.0–1.0 within the whole job.
+    """
+
+    id: str
+    collection_id: str
+    path: str
+    state: DocumentState
+    version: int
+    version_id: str
+    live_version_id: str | None
+    media_type: str
+    size: int
+    pages: int
+    chunks: int
+    title: str
+    progress: float
+    problems: tuple[Problem, ...]
+    error: Mapping[str, str] | None
+    created_at: datetime
+    updated_at: datetime
+
+
+# ------------------------------------------------------------------ retrieval and answers
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk of a live version, as SQL gives it."""
+
+    id: int
+    collection_id: str
+    document_id: str
+    version_id: str
+    ordinal: int
+    path: str
+    title: str
+    context: str
+    text: str
+    locator: Locator
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredChunk:
+    """Chunk and score, higher is better. `stages`: raw figure of each stage that saw it, e.g. dense, keyword."""
+
+    chunk: StoredChunk
+    score: float
+    stages: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    """One earlier message of a conversation. role: `user` or `assistant`."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What stands in the prompt under number `n` (from 1). `text` may be wider than the chunk (neighbours)."""
+
+    n: int
+    chunk: StoredChunk
+    text: str
+
+
+class Verdict(StrEnum):
+    SUPPORTED = "supported"
+    UNSUPPORTED = "unsupported"
+    UNCITED = "uncited"
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceCheck:
+    """One sentence of an answer and what the check of it found. start/end: offsets in the answer's text."""
+
+    sentence: str
+    verdict: Verdict
+    reason: str
+    start: int = 0
+    end: int = 0
+    cited: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A mark `[n]` in an answer, tied to a place and the words there.
+
+    origin: `model` when the LLM wrote the mark, `quote` in quote mode, `matched` when Alioth found the passage
+    that supports a sentence for which the LLM wrote no mark.
+    """
+
+    n: int
+    chunk_id: int
+    document_id: str
+    version_id: str
+    collection_id: str
+    document: str
+    title: str
+    locator: Locator
+    quote: str
+    origin: str = "model"
+
+
+class AnswerMode(StrEnum):
+    AUTOMATIC = "automatic"
+    ANSWER = "answer"
+    QUOTE = "quote"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer. `notice`: message-catalogue keys to show above it, e.g. `quote_mode_language`.
+
+    mode: how it was made (answer or quote). stopped: cut short by the user; nearest: documents offered with a
+    refusal. timings: seconds by stage name.
+    """
+
+    text: str
+    language: str
+    mode: AnswerMode
+    refused: bool = False
+    stopped: bool = False
+    citations: tuple[Citation, ...] = ()
+    verification: tuple[SentenceCheck, ...] = ()
+    nearest: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    standalone_question: str = ""
+    timings: Mapping[str, float] = field(default_factory=dict)

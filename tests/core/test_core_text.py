@@ -1,0 +1,69 @@
+"""Languages, sentences and search tokens."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.text import detect_language, fold, segment, split_sentences
+
+MIXED = st.text(alphabet=st.sampled_from(list('abcABC 123.。！？!?；\n"”’)（）公司成立于年Mr.Dr.e.g.…')), max_size=200)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("公司成立于哪一年？", "zh"),
+        ("What year was it founded?", "en"),
+        ("什么是 GitLab handbook 的编辑规则?", "zh"),
+        ("The product 玉衡 is a private knowledge chat for companies", "en"),
+        ("これは日本語ですか", "ja"),
+        ("안녕하세요 여러분", "ko"),
+        ("Что это такое", "other"),
+        ("12345 !!!", "other"),
+    ],
+)
+def test_language_is_told_by_script(text: str, language: str) -> None:
+    assert detect_language(text) == language
+
+
+@settings(max_examples=300, deadline=None)
+@given(MIXED)
+def test_sentences_joined_are_the_whole_text(text: str) -> None:
+    spans = split_sentences(text)
+    assert "".join(text[a:b] for a, b in spans) == text
+    assert all(a < b for a, b in spans)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Mr. Smith paid 3.5 million. He left!", ["Mr. Smith paid 3.5 million. ", "He left!"]),
+        ("公司成立于2001年5月。注册地为上海！", ["公司成立于2001年5月。", "注册地为上海！"]),
+        ("他说：“走吧。”然后走了。", ["他说：“走吧。”", "然后走了。"]),
+        ("See e.g. Fig. 3 for v1.2.3. Done.", ["See e.g. Fig. 3 for v1.2.3. ", "Done."]),
+        ("1. First item\n2. Second item", ["1. First item\n", "2. Second item"]),
+    ],
+)
+def test_sentences_end_where_people_end_them(text: str, sentences: list[str]) -> None:
+    assert [text[a:b] for a, b in split_sentences(text)] == sentences
+
+
+def test_one_query_string_finds_both_languages_and_identifiers() -> None:
+    tokens = segment("《公司法》第六十条 expense policies GB/T-9704 v1.2.3")
+    assert {"公司法", "第六十条", "expens", "polici", "gb/t-9704", "9704", "v1.2.3"} <= set(tokens)
+
+
+@pytest.mark.parametrize(("left", "right"), [("內容", "内容"), ("ＡＢＣ１２３", "abc123"), ("Expenses", "expense")])
+def test_spellings_of_one_word_share_their_tokens(left: str, right: str) -> None:
+    assert segment(left) == segment(right)
+
+
+def test_stop_words_are_left_out_of_the_tokens() -> None:
+    assert segment("what is the") == []
+    assert segment("的 了 是") == []
+
+
+def test_folding_is_stable() -> None:
+    assert fold(fold("繁體中文 ＦＵＬＬ")) == fold("繁體中文 ＦＵＬＬ")
