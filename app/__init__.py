@@ -1,0 +1,1 @@
+"""What runs: wiring, command line, web, worker, models process, supervision."""
