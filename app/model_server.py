@@ -1,0 +1,198 @@
+"""The models process: `python -m app.model_server`. Loads the LLM and the embedder and serves them on one port."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from core.errors import AliothError, InputError
+from core.log import configure_logging
+from core.settings import ModelSettings, Settings, load_settings
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from models.llama import LlamaCppModel
+    from models.service import Served
+
+log = logging.getLogger(__name__)
+
+_GRACE_S = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. Exit code 0 then, 1 when the models cannot be loaded or the port is taken."""
+    options = _options(arguments)
+    try:
+        settings = load_settings()
+        configure_logging(settings.log, settings.home / "logs", "models")
+        return ModelServer(settings, options.host, options.port, options.ready_fd).run()
+    except AliothError as error:
+        print(error, file=sys.stderr)
+        log.error("%s", error)
+        return 1
+
+
+class ModelServer:
+    """One run of the process. The port answers /healthz before the models are loaded."""
+
+    def __init__(self, settings: Settings, host: str | None, port: int | None, ready_fd: int | None) -> None:
+        self._settings = settings
+        self._host = host if host is not None else settings.models.host
+        self._port = port if port is not None else settings.models.port
+        self._ready_fd = ready_fd
+        self._stop = threading.Event()
+        self._loading = True
+
+    def run(self) -> int:
+        from models.service import Served, serve
+
+        token = self._settings.models.token.get_secret_value()
+        served = Served()
+        app = serve(served, token)
+        bound = _bind(self._host, self._port)
+        server = _uvicorn(app)
+        self._watch_signals(server)
+        thread = threading.Thread(target=server.run, args=([bound],), name="http", daemon=True)
+        thread.start()
+        try:
+            llm = load(self._settings, served)
+            self._loading = False
+            self._announce(bound)
+            while thread.is_alive() and not self._stop.is_set():
+                thread.join(0.5)
+            llm.close()  # open streams end as cancelled, so the server need not wait for them
+        except _StoppedWhileLoading:
+            log.info("stopped while loading")
+        finally:
+            server.should_exit = True
+            thread.join(_GRACE_S + 2)
+        return 0 if self._stop.is_set() else 1
+
+    def _watch_signals(self, server: uvicorn.Server) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stop.set()
+            server.should_exit = True
+            if self._loading:
+                self._loading = False
+                raise _StoppedWhileLoading
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+
+    def _announce(self, bound: socket.socket) -> None:
+        host, port = bound.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        log.info("ready at %s", url)
+        if self._ready_fd is not None:
+            with os.fdopen(self._ready_fd, "w", encoding="utf-8") as stream:
+                stream.write(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+
+
+class _StoppedWhileLoading(BaseException):
+    pass
+
+
+def load(settings: Settings, served: Served) -> LlamaCppModel:
+    """Load both models into `served`; the LLM is returned because it must be closed.
+
+    Raises:
+        WeightsError: a file is missing or of another sha256 than pinned.
+    """
+    from models import weights
+    from models.catalog import entry
+    from models.cpu import physical_cores
+    from models.lanes import ComputeGate
+    from models.llama import LlamaCppModel
+    from models.requantise import fast_copy
+    from models.sentence_transformer import SentenceTransformerEmbedder
+
+    chosen, home = settings.models, settings.home
+    llm_entry, embedder_entry = entry(chosen.llm), entry(chosen.embedder)
+    _require_role(chosen)
+    llm_file, folder = weights.resolve(llm_entry.id, home), weights.resolve(embedder_entry.id, home)
+    threads, gate = chosen.threads or physical_cores(), ComputeGate()
+    llm_sha256 = weights.weights_sha256(llm_entry.id, home)
+    if chosen.requantise and llm_entry.requantise:
+        llm_file = fast_copy(llm_file, llm_sha256, home, threads)
+    embedder = SentenceTransformerEmbedder(
+        folder,
+        embedder_entry,
+        weights.weights_sha256(embedder_entry.id, home),
+        threads=threads,
+        device=chosen.device,
+        dtype=chosen.dtype,
+        gate=gate,
+    )
+    llm = LlamaCppModel(
+        llm_file,
+        llm_entry,
+        threads=threads,
+        context_tokens=chosen.context_tokens,
+        gpu_layers=chosen.gpu_layers,
+        gate=gate,
+    )
+    served.languages = {embedder_entry.id: embedder_entry.languages}
+    served.llm_sha256 = llm_sha256
+    served.embedder, served.llm = embedder, llm
+    return llm
+
+
+def _require_role(chosen: ModelSettings) -> None:
+    from models.catalog import entry
+
+    for variable, model_id, role in (("LLM", chosen.llm, "llm"), ("EMBEDDER", chosen.embedder, "embedder")):
+        if entry(model_id).role != role:
+            raise InputError(
+                f"ALIOTH_MODELS__{variable} is {model_id!r}, which is a {entry(model_id).role}.",
+                "`alioth models list` shows the roles.",
+            )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        raise InputError(
+            f"Cannot listen on '{host}:{port}': {error.strerror or error}.", "Choose another ALIOTH_MODELS__PORT."
+        ) from error
+    bound.listen(256)
+    return bound
+
+
+def _uvicorn(app: Any) -> uvicorn.Server:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_config=None,  # uvicorn's own would put handlers on stderr beside our file
+        timeout_graceful_shutdown=_GRACE_S,
+        lifespan="off",
+        server_header=False,
+        ws="none",
+    )
+    return uvicorn.Server(config)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m app.model_server", description=__doc__)
+    parser.add_argument("--host", help="address to listen on; default ALIOTH_MODELS__HOST")
+    parser.add_argument("--port", type=int, help="port; 0 takes a free one; default ALIOTH_MODELS__PORT")
+    parser.add_argument("--ready-fd", type=int, help="file descriptor that gets {url, pid} as JSON when loaded")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

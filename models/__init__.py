@@ -1,0 +1,1 @@
+"""What computes: language model, embedder, reranker, OCR, and their catalogue."""

@@ -1,0 +1,147 @@
+"""Who computes next: turns between users for the LLM, questions before ingestion for the processor."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class FairQueue(Generic[T]):
+    """Round-robin between users, first in first out for each. Thread-safe.
+
+    While a user waits, no other user is served twice.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str, deque[T]] = OrderedDict()
+        self._condition = threading.Condition()
+
+    def put(self, user: str, item: T) -> None:
+        """`user` joins the end of the round if it does not wait yet."""
+        with self._condition:
+            self._waiting.setdefault(user, deque()).append(item)
+            self._condition.notify()
+
+    def take(self, timeout: float) -> T | None:
+        """The next item, or None after `timeout` seconds."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: bool(self._waiting), timeout):
+                return None
+            user, items = next(iter(self._waiting.items()))
+            item = items.popleft()
+            if items:
+                self._waiting.move_to_end(user)
+            else:
+                del self._waiting[user]
+            return item
+
+    def remove(self, item: T) -> bool:
+        """Whether `item` still waited; it does no longer."""
+        with self._condition:
+            for user, items in self._waiting.items():
+                if item in items:
+                    items.remove(item)
+                    if not items:
+                        del self._waiting[user]
+                    return True
+            return False
+
+    def order(self) -> list[T]:
+        """Everything that waits, in the order in which it will be served if nothing more comes."""
+        with self._condition:
+            queues = [list(items) for items in self._waiting.values()]
+        longest = max(map(len, queues), default=0)
+        return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+
+    def count(self, user: str) -> int:
+        """Items of `user` that wait."""
+        with self._condition:
+            return len(self._waiting.get(user, ()))
+
+    def __len__(self) -> int:
+        with self._condition:
+            return sum(map(len, self._waiting.values()))
+
+
+class ComputeGate:
+    """Lets one embedding sub-batch through at a time: questions first, ingestion when nobody asks.
+
+    Ingestion waits while an answer is generated, but one of its sub-batches passes at least every `patience_s`
+    seconds. Thread-safe.
+    """
+
+    def __init__(self, patience_s: float = 1.5, clock: Callable[[], float] = time.monotonic) -> None:
+        self._patience_s = patience_s
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._busy = False
+        self._questions = 0
+        self._answers = 0
+        self._ingest: deque[object] = deque()
+        self._ingest_since = 0.0
+
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """Hold it while the embedding of a question is computed."""
+        with self._condition:
+            self._questions += 1
+            try:
+                self._condition.wait_for(lambda: not self._busy and not self._ingest_overdue())
+                self._busy = True
+            finally:
+                self._questions -= 1
+        try:
+            yield
+        finally:
+            self._release()
+
+    @contextmanager
+    def ingest(self) -> Iterator[None]:
+        """Hold it for one sub-batch of documents, not for a whole request."""
+        ticket = object()
+        with self._condition:
+            if not self._ingest:
+                self._ingest_since = self._clock()
+            self._ingest.append(ticket)
+            try:
+                while not self._ingest_may_go(ticket):
+                    self._condition.wait(timeout=self._patience_s / 4)
+                self._busy = True
+            finally:
+                self._ingest.remove(ticket)
+                self._ingest_since = self._clock()
+        try:
+            yield
+        finally:
+            self._release()
+
+    @contextmanager
+    def answer(self) -> Iterator[None]:
+        """Hold it while the LLM reads and writes."""
+        with self._condition:
+            self._answers += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._answers -= 1
+                self._condition.notify_all()
+
+    def _ingest_may_go(self, ticket: object) -> bool:
+        if self._busy or self._ingest[0] is not ticket:
+            return False
+        return self._ingest_overdue() or not (self._questions or self._answers)
+
+    def _ingest_overdue(self) -> bool:
+        return bool(self._ingest) and self._clock() - self._ingest_since >= self._patience_s
+
+    def _release(self) -> None:
+        with self._condition:
+            self._busy = False
+            self._condition.notify_all()

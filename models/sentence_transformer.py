@@ -1,0 +1,154 @@
+"""The embedder in this process: sentence-transformers on torch, in the number type the hardware is fast at."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ContextOverflowError, WeightsError
+from models.catalog import CatalogEntry
+from models.cpu import has_fast_bfloat16
+from models.lanes import ComputeGate
+from models.protocols import Embeddings, Lane, Tokenizer
+from models.tokenizer import FileTokenizer
+
+log = logging.getLogger(__name__)
+
+SUB_BATCH = 16
+_NEAR = ("How many days of annual leave do I get?", "Employees are entitled to 25 days of paid vacation per year.")
+_FAR = "The pump must be switched off before the filter is cleaned."
+
+
+class SentenceTransformerEmbedder:
+    """A verified model folder as an `Embedder`. Thread-safe: the gate lets one sub-batch compute at a time.
+
+    Raises:
+        WeightsError: the folder does not hold what the catalogue says, or the model gives wrong embeddings.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        entry: CatalogEntry,
+        weights_sha256: str,
+        *,
+        threads: int,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+        gate: ComputeGate | None = None,
+    ) -> None:
+        self.id = entry.id
+        self.dimension = entry.dimension
+        self.max_tokens = entry.window
+        self.weights_sha256 = weights_sha256
+        self.query_prefix = entry.query_prefix
+        self.document_prefix = entry.document_prefix
+        self._file_tokenizer = FileTokenizer(folder / "tokenizer.json", entry.window)
+        self.tokenizer: Tokenizer = self._file_tokenizer
+        self._gate = gate or ComputeGate()
+        self._closed = threading.Event()
+        self._model, self.device, self.dtype = _load(folder, threads, device, dtype)
+        self._model.max_seq_length = entry.window
+        self._check(entry)
+
+    def embed_documents(self, texts: Sequence[str], lane: Lane = Lane.INGEST) -> Embeddings:
+        """See `Embedder.embed_documents`."""
+        return self.embed([self.document_prefix + text for text in texts], lane)
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        """See `Embedder.embed_query`."""
+        row: NDArray[np.float32] = self.embed([self._file_tokenizer.cut(self.query_prefix + text)], Lane.QUESTION)[0]
+        return row
+
+    def embed(self, texts: Sequence[str], lane: Lane) -> Embeddings:
+        """Embeddings of texts that bear their prefix already, shape (n, dim), in the order of `texts`.
+
+        Raises:
+            ContextOverflowError: a text is longer than `max_tokens`.
+        """
+        out = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        lengths = self.tokenizer.counts(texts)
+        self._require_fit(lengths)
+        # texts of one length side by side: padding is computed like text
+        order = sorted(range(len(texts)), key=lengths.__getitem__)
+        for start in range(0, len(order), SUB_BATCH):
+            part = order[start : start + SUB_BATCH]
+            with self._turn(lane):
+                out[part] = self._encode([texts[i] for i in part])
+        return out
+
+    def _turn(self, lane: Lane) -> AbstractContextManager[None]:
+        return self._gate.question() if lane is Lane.QUESTION else self._gate.ingest()
+
+    def _require_fit(self, lengths: Sequence[int]) -> None:
+        for index, length in enumerate(lengths):
+            if length > self.max_tokens:
+                raise ContextOverflowError(
+                    f"Text {index + 1} of {len(lengths)} has {length} tokens; "
+                    f"{self.id!r} reads at most {self.max_tokens} tokens.",
+                    "Split it into smaller chunks.",
+                )
+
+    def _encode(self, texts: list[str]) -> Embeddings:
+        raw = self._model.encode(texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
+        # norms of a bfloat16 normalisation are 0.998–1.004, so it is done here in float32
+        vectors: Embeddings = raw.float().cpu().numpy()
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
+
+    def _check(self, entry: CatalogEntry) -> None:
+        """Warm up, and see that near texts are near: wrong pooling or broken kernels show here, not in answers."""
+        vectors = self._encode([self.query_prefix + _NEAR[0], self.document_prefix + _NEAR[1], _FAR])
+        if vectors.shape[1] != entry.dimension:
+            raise WeightsError(
+                f"{self.id!r} gives {vectors.shape[1]} dimensions, the catalogue says {entry.dimension}.",
+                "Correct the catalogue entry or the model folder.",
+            )
+        near, far = float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2])
+        if not (np.isfinite(vectors).all() and near > far + 0.1):
+            raise WeightsError(
+                f"{self.id!r} gives wrong embeddings on {self.device} in {self.dtype}: a question and its answer have "
+                f"similarity {near:.2f}, unrelated texts {far:.2f}; the first must be at least 0.1 higher.",
+                "Set ALIOTH_MODELS__DTYPE=float32 or ALIOTH_MODELS__DEVICE=cpu.",
+            )
+
+
+def _load(folder: Path, threads: int, device: str, dtype: str) -> tuple[Any, str, str]:
+    for name, value in (("HF_HUB_OFFLINE", "1"), ("TRANSFORMERS_OFFLINE", "1"), ("HF_HUB_DISABLE_TELEMETRY", "1")):
+        os.environ[name] = value
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    torch.set_num_threads(threads)
+    where = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    kind = dtype if dtype != "auto" else _best_dtype(where)
+    model = SentenceTransformer(
+        str(folder),
+        device=where,
+        trust_remote_code=False,
+        local_files_only=True,
+        model_kwargs={"use_safetensors": True, "dtype": getattr(torch, kind)},
+    )
+    if type(model[-1]).__name__ == "Normalize":
+        del model[-1]
+    model.eval()
+    log.info("loaded %s on %s in %s, %d threads", folder.name, where, kind, threads)
+    return model, where, kind
+
+
+def _best_dtype(device: str) -> str:
+    if device == "cuda":
+        import torch
+
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if has_fast_bfloat16() else "float32"

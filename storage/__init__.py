@@ -1,0 +1,1 @@
+"""What is kept: SQL tables and migrations, Chroma, keyword index, original files."""

@@ -1,0 +1,1 @@
+"""Alembic scripts: how the tables came to be, one file per step."""

@@ -1,0 +1,90 @@
+"""Versions as the pages show them: one by id with its original's hash, all of one document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from core.errors import NotFoundError
+from core.types import DocumentState, Problem
+from storage.database import Database
+from storage.tables import DocumentTable, VersionTable
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    """One version of a document that is not deleted. live: it is the one that answers now. size in bytes."""
+
+    id: str
+    document_id: str
+    collection_id: str
+    path: str
+    number: int
+    state: DocumentState
+    live: bool
+    content_hash: str
+    size: int
+    media_type: str
+    title: str
+    pages: int
+    chunks: int
+    problems: tuple[Problem, ...]
+    error: Mapping[str, Any] | None
+    created_at: datetime
+
+
+class VersionStore:
+    """Reads versions. Thread-safe."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def get(self, version_id: str) -> StoredVersion:
+        """By id; a superseded version is found until it is purged.
+
+        Raises:
+            NotFoundError: no such version, or its document was deleted.
+        """
+        found = self._load(VersionTable.id == version_id)
+        if not found:
+            raise NotFoundError(f"There is no version with id {version_id!r}.", "Its document may have been replaced.")
+        return found[0]
+
+    def of_document(self, document_id: str) -> list[StoredVersion]:
+        """All versions of a document, newest first; empty when there is none."""
+        return self._load(VersionTable.document_id == document_id)
+
+    def _load(self, condition: Any) -> list[StoredVersion]:
+        query = (
+            select(VersionTable, DocumentTable)
+            .join(DocumentTable, DocumentTable.id == VersionTable.document_id)
+            .where(condition, DocumentTable.deleted_at.is_(None))
+            .order_by(VersionTable.number.desc())
+        )
+        with self._db.read() as session:
+            return [_version(version, document) for version, document in session.execute(query)]
+
+
+def _version(version: VersionTable, document: DocumentTable) -> StoredVersion:
+    return StoredVersion(
+        id=version.id,
+        document_id=document.id,
+        collection_id=document.collection_id,
+        path=document.path,
+        number=version.number,
+        state=DocumentState(version.state),
+        live=version.id == document.live_version_id,
+        content_hash=version.content_hash,
+        size=version.size,
+        media_type=version.media_type,
+        title=version.title,
+        pages=version.pages,
+        chunks=version.chunk_count,
+        problems=tuple(Problem(p["code"], p["message"], p.get("page")) for p in version.problems),
+        error=version.error,
+        created_at=version.created_at,
+    )
