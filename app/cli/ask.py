@@ -1,0 +1,222 @@
+"""`alioth search`, `alioth ask`, `alioth verify`."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.state import CollectionsOption, JsonOption, print_json, say, state_of
+from core.errors import InputError
+from core.types import Answer, AnswerMode, ChatTurn, Locator, ScoredChunk, SentenceCheck, Verdict
+
+if TYPE_CHECKING:
+    from app.cli.state import State
+
+QuestionArgument = Annotated[str, typer.Argument(metavar="QUESTION", help="In Chinese or English; - reads stdin.")]
+
+
+def place(locator: Locator) -> str:
+    """Where a passage stands, for people."""
+    parts = []
+    if locator.page:
+        parts.append(f"p. {locator.page}")
+    if locator.slide:
+        parts.append(f"slide {locator.slide}")
+    if locator.sheet:
+        parts.append(f"sheet {locator.sheet} {locator.cells or ''}".strip())
+    if locator.heading:
+        parts.append(" > ".join(locator.heading))
+    if locator.lines and not parts:
+        parts.append(f"lines {locator.lines[0]}–{locator.lines[1]}")
+    return ", ".join(parts)
+
+
+def check_json(check: SentenceCheck) -> dict[str, Any]:
+    return {"sentence": check.sentence, "verdict": check.verdict.value, "reason": check.reason}
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """The public JSON form of an answer."""
+    return {
+        "answer": answer.text,
+        "citations": [
+            {
+                "n": c.n,
+                "document": c.document,
+                "locator": c.locator.to_dict(),
+                "quote": c.quote,
+                "origin": c.origin,
+                "chunk_id": c.chunk_id,
+            }
+            for c in answer.citations
+        ],
+        "refused": answer.refused,
+        "verification": [check_json(check) for check in answer.verification],
+        "timings": dict(answer.timings),
+        "mode": answer.mode.value,
+        "language": answer.language,
+        "notices": list(answer.notices),
+        "nearest": list(answer.nearest),
+        "question": answer.standalone_question,
+    }
+
+
+def result_json(result: ScoredChunk, explain: bool) -> dict[str, Any]:
+    """The public JSON form of a search result."""
+    chunk = result.chunk
+    out: dict[str, Any] = {
+        "document": chunk.path,
+        "locator": chunk.locator.to_dict(),
+        "score": round(result.score, 6),
+        "text": chunk.text,
+        "stages": {name: round(value, 6) for name, value in result.stages.items()},
+    }
+    if explain:
+        out |= {"chunk_id": chunk.id, "title": chunk.title, "context": chunk.context, "version_id": chunk.version_id}
+    return out
+
+
+def _question(text: str) -> str:
+    return sys.stdin.read() if text == "-" else text
+
+
+def search(
+    context: typer.Context,
+    question: QuestionArgument,
+    collection: CollectionsOption,
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Number of results.")] = 10,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each stage gave.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Find passages, without an answer."""
+    from chat.question import check_question
+
+    state = state_of(context)
+    targets = [state.collection(name) for name in collection]
+    text = check_question(_question(question), state.alioth.settings.chat.max_question_chars)
+    found = state.alioth.retriever.retrieve(text, targets, k=k)
+    if json:
+        out: dict[str, Any] = {"results": [result_json(result, explain) for result in found.results]}
+        if explain:
+            out["timings"] = dict(found.timings)
+        print_json(out)
+        return
+    if not found.results:
+        say("Nothing found.")
+    for number, result in enumerate(found.results, 1):
+        where = place(result.chunk.locator)
+        typer.echo(f"{number}. {result.chunk.path}{' — ' + where if where else ''}  ({result.score:.3f})")
+        if explain:
+            typer.echo("   " + "  ".join(f"{name} {value:.3f}" for name, value in result.stages.items()))
+        typer.echo("   " + " ".join(result.chunk.text.split())[:300] + "\n")
+    if explain:
+        say("  ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in found.timings.items()))
+
+
+def ask(
+    context: typer.Context,
+    question: QuestionArgument,
+    collection: CollectionsOption,
+    conversation: Annotated[
+        str | None, typer.Option("--conversation", metavar="ID", help="Go on with this conversation.")
+    ] = None,
+    mode: Annotated[AnswerMode | None, typer.Option("--mode", help="How to answer.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask; the answer streams in, with its sources."""
+    state = state_of(context)
+    targets = [state.collection(name) for name in collection]
+    conversations, user = state.alioth.conversations, state.principal.user_id
+    earlier: list[ChatTurn] = []
+    if conversation:
+        thread = conversations.get(conversation, user)
+        earlier = [ChatTurn(m.role, m.text) for m in conversations.messages(thread.id)]
+    text = _question(question)
+    answer = _stream(state, text, targets, earlier, mode, show=not json)
+    if not conversation:
+        thread = conversations.create(user, [t.id for t in targets], title=text.strip()[:80])
+    conversations.add_message(thread.id, "user", text)
+    reply = conversations.add_message(thread.id, "assistant", "", state="streaming")
+    conversations.finish_message(reply.id, "stopped" if answer.stopped else "complete", answer.text, answer)
+    if json:
+        print_json(answer_json(answer) | {"conversation": thread.id})
+    else:
+        _print_sources(answer)
+        say(f"\nGo on with: --conversation {thread.id}")
+
+
+def _stream(
+    state: State, text: str, targets: list[Any], earlier: list[ChatTurn], mode: AnswerMode | None, show: bool
+) -> Answer:
+    from chat.events import Finished, Text, Waiting
+
+    chosen = mode or AnswerMode(state.alioth.settings.chat.mode)
+    answer: Answer | None = None
+    for event in state.alioth.answerer.answer(text, targets, earlier, chosen, user=state.principal.user_id):
+        if isinstance(event, Finished):
+            answer = event.answer
+        elif show and isinstance(event, Text):
+            sys.stdout.write(event.delta)
+            sys.stdout.flush()
+        elif show and isinstance(event, Waiting) and event.place:
+            say(f"Waiting: {event.place} ahead")
+    assert answer is not None
+    if show:
+        sys.stdout.write("\n")
+    return answer
+
+
+def _print_sources(answer: Answer) -> None:
+    from app.web.messages import say_or
+
+    for notice in answer.notices:
+        say(f"\n{say_or(f'notice.{notice}', answer.language, notice)}")
+    doubtful = [check for check in answer.verification if check.verdict is not Verdict.SUPPORTED]
+    for check in doubtful if not answer.refused else ():
+        say(f"\n⚠ {check.verdict.value}: {check.sentence.strip()} ({check.reason})")
+    if answer.citations:
+        typer.echo()
+    for citation in answer.citations:
+        where = place(citation.locator)
+        typer.echo(f"[{citation.n}] {citation.document}{' — ' + where if where else ''}")
+        typer.echo(f"    “{' '.join(citation.quote.split())}”")
+
+
+def verify(
+    context: typer.Context,
+    answer: Annotated[str, typer.Option("--answer", metavar="TEXT", help="The answer, with marks such as [1].")],
+    sources: Annotated[Path, typer.Option("--sources", metavar="FILE", help='JSON Lines {"n": 1, "text": "…"}.')],
+    json: JsonOption = False,
+) -> None:
+    """Check every sentence of an answer against the sources it cites."""
+    from chat.verify import check_answer
+
+    checks = check_answer(answer, _read_sources(sources))
+    if json:
+        print_json([check_json(check) for check in checks])
+        return
+    for check in checks:
+        typer.echo(f"{check.verdict.value:<12} {check.sentence.strip()}  {check.reason}".rstrip())
+
+
+def _read_sources(path: Path) -> dict[int, str]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read '{path}': {error}.", "Give a UTF-8 file of JSON Lines.") from error
+    found: dict[int, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json_module.loads(line)
+            found[int(row["n"])] = str(row["text"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"Line {number} of '{path}' is not a source: {line[:80]!r}.", 'Each line is {"n": 1, "text": "…"}.'
+            ) from error
+    return found

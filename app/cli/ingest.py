@@ -1,0 +1,200 @@
+"""`alioth ingest`: add, list, show, retry, delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.state import CollectionOption, JsonOption, print_error, print_json, print_table, say, state_of
+from core.errors import AliothError, NotFoundError
+from core.types import DocumentRow, DocumentState, Role
+
+if TYPE_CHECKING:
+    from app.cli.state import State
+
+app = typer.Typer(help="Documents: add, list, show, retry, delete.", no_args_is_help=True)
+DocumentsArgument = Annotated[list[str], typer.Argument(metavar="DOCUMENT...", help="Paths as `ingest list` shows.")]
+
+
+def row_json(row: DocumentRow) -> dict[str, Any]:
+    """The public JSON form of a document."""
+    return {
+        "path": row.path,
+        "state": row.state.value,
+        "version": row.version,
+        "pages": row.pages,
+        "chunks": row.chunks,
+        "problems": [problem.to_dict() for problem in row.problems],
+        "error": row.error,
+        "id": row.id,
+        "title": row.title,
+        "media_type": row.media_type,
+        "size": row.size,
+        "searchable": row.live_version_id is not None,
+    }
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders.")],
+    collection: CollectionOption,
+    prefix: Annotated[str, typer.Option("--prefix", help="Put before every document's path.")] = "",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every document is ready.")] = True,
+    json: JsonOption = False,
+) -> None:
+    """Read files or folders into a collection. The same bytes again change nothing."""
+    from app.cli.progress import show_progress
+    from app.ingestion import Ingestion
+
+    state = state_of(context)
+    target = state.collection(collection, Role.WRITE)
+    ingestion = Ingestion(state.alioth, target)
+    refused = ingestion.submit(state.alioth.intake.scan(paths, prefix))
+    for _, error in refused:
+        print_error(error)
+    if wait:
+        show_progress(ingestion)
+    rows = ingestion.report()
+    failed = [row for row in rows if row["state"] == DocumentState.FAILED.value]
+    if json:
+        print_json({"collection": target.name, "documents": rows, **ingestion.totals()})
+    else:
+        _say_outcome(ingestion.totals(), failed, wait)
+    if failed or refused:
+        raise typer.Exit(1)
+
+
+def _say_outcome(totals: dict[str, Any], failed: list[dict[str, Any]], waited: bool) -> None:
+    for row in failed:
+        error = row["error"] or {}
+        say(f"Failed: {row['path']}: {error.get('message', '')} {error.get('hint', '')}".rstrip())
+    if not waited:
+        say(f"{totals['submitted']} submitted, {totals['unchanged']} unchanged. See `alioth ingest list`.")
+        return
+    say(
+        f"{totals['ready']} ready, {totals['unchanged']} unchanged, {totals['failed']} failed; "
+        f"{totals['chunks']} chunks in {totals['seconds']:.1f} s."
+    )
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    collection: CollectionOption,
+    state: Annotated[list[DocumentState] | None, typer.Option("--state", help="Only documents in this state.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List documents with state, pages, chunks and problems."""
+    shared = state_of(context)
+    target = shared.collection(collection)
+    rows = shared.alioth.documents.list(target.id, states=state or ())
+    if json:
+        print_json([row_json(row) for row in rows])
+        return
+    if not rows:
+        say(f"No documents in '{target.name}'. Add some: alioth ingest add PATH -c '{target.name}'")
+        return
+    print_table(
+        ("path", "state", "version", "pages", "chunks", "problems"),
+        ((r.path, r.state.value, r.version, r.pages, r.chunks, _problem_text(r)) for r in rows),
+    )
+
+
+def _problem_text(row: DocumentRow) -> str:
+    if row.error:
+        return row.error.get("message", "")
+    return "; ".join(p.message for p in row.problems[:2]) + (" …" if len(row.problems) > 2 else "")
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    document: Annotated[str, typer.Argument(metavar="DOCUMENT", help="Path as `ingest list` shows.")],
+    collection: CollectionOption,
+    text: Annotated[bool, typer.Option("--text", help="Also print the chunks.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what happened to one document."""
+    state = state_of(context)
+    row = _find(state, collection, document, Role.READ)
+    chunks = state.alioth.chunks.of_version(row.live_version_id) if text and row.live_version_id else []
+    detail = row_json(row)
+    if text:
+        detail["text"] = [{"locator": c.locator.to_dict(), "context": c.context, "text": c.text} for c in chunks]
+    if json:
+        print_json(detail)
+        return
+    for key, value in detail.items():
+        if key not in ("problems", "text"):
+            typer.echo(f"{key:<12} {value}")
+    for problem in row.problems:
+        typer.echo(f"{'problem':<12} {f'page {problem.page}: ' if problem.page else ''}{problem.message}")
+    for chunk in chunks:
+        typer.echo(f"\n--- {chunk.ordinal} {chunk.locator.to_dict()}\n{chunk.text}")
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    collection: CollectionOption,
+    documents: Annotated[
+        list[str] | None, typer.Argument(metavar="[DOCUMENT...]", help="All failed by default.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Try failed documents again."""
+    from app.cli.progress import show_progress
+    from app.ingestion import Ingestion
+
+    state = state_of(context)
+    target = state.collection(collection, Role.WRITE)
+    ingestion = Ingestion(state.alioth, target)
+    rows = [_find(state, collection, name, Role.WRITE) for name in documents or ()]
+    ingestion.retry(rows or state.alioth.documents.list(target.id, states=(DocumentState.FAILED,)))
+    show_progress(ingestion)
+    report = ingestion.report()
+    failed = [row for row in report if row["state"] == DocumentState.FAILED.value]
+    if json:
+        print_json({"collection": target.name, "documents": report, **ingestion.totals()})
+    else:
+        _say_outcome(ingestion.totals(), failed, True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def delete(
+    context: typer.Context, documents: DocumentsArgument, collection: CollectionOption, json: JsonOption = False
+) -> None:
+    """Delete documents: gone for readers at once, then from every index."""
+    state = state_of(context)
+    rows = [_find(state, collection, name, Role.WRITE) for name in documents]
+    for row in rows:
+        state.alioth.documents.delete(row.id)
+        state.alioth.audit.record(state.principal.name, "document.delete", row.path, collection=collection)
+    _purge_quietly(state)
+    if json:
+        print_json({"deleted": [row.path for row in rows]})
+    else:
+        say(f"Deleted {len(rows)} document{'s' if len(rows) != 1 else ''}.")
+
+
+def _purge_quietly(state: State) -> None:
+    """The documents are gone already; a later purge finishes what an absent server prevents now."""
+    try:
+        state.alioth.pipeline.purge()
+    except AliothError as error:
+        say(f"Deleted for readers; the indexes are cleaned later: {error.message}")
+
+
+def _find(state: State, collection: str, path: str, role: Role) -> DocumentRow:
+    target = state.collection(collection, role)
+    row = state.alioth.documents.find(target.id, path)
+    if row is None:
+        raise NotFoundError(
+            f"No document '{path}' in collection '{target.name}'.", f"See `alioth ingest list -c '{target.name}'`."
+        )
+    return row

@@ -1,0 +1,74 @@
+"""`alioth models`: list, verify."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.state import JsonOption, print_json, print_table, state_of
+from core.errors import AliothError
+
+app = typer.Typer(help="Models: what the catalogue names, what is here.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(context: typer.Context, json: JsonOption = False) -> None:
+    """List the catalogue, with what is present on this machine."""
+    from models.catalog import catalog
+    from models.weights import is_present
+
+    settings = state_of(context).alioth.settings
+    rows = [
+        {
+            "id": entry.id,
+            "role": entry.role,
+            "languages": list(entry.languages),
+            "licence": entry.licence,
+            "size_mb": round(entry.size_bytes / 1e6),
+            "present": is_present(entry.id, settings.home),
+            "in_use": entry.id in (settings.models.llm, settings.models.embedder),
+        }
+        for entry in catalog().values()
+    ]
+    if json:
+        print_json(rows)
+        return
+    headers = ("id", "role", "languages", "licence", "MB", "present", "in use")
+    print_table(headers, (_cells(row) for row in rows))
+
+
+def _cells(row: dict[str, Any]) -> tuple[object, ...]:
+    languages, present, in_use = " ".join(row["languages"]), _tick(row["present"]), _tick(row["in_use"])
+    return (row["id"], row["role"], languages, row["licence"], row["size_mb"], present, in_use)
+
+
+def _tick(value: object) -> str:
+    return "yes" if value else ""
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Those in use by default.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check the sha256 of model files again, whatever was remembered."""
+    from models.weights import forget_verified, resolve
+
+    settings = state_of(context).alioth.settings
+    forget_verified(settings.home)
+    names = [model] if model else [settings.models.llm, settings.models.embedder]
+    rows = []
+    for name in names:
+        try:
+            path = resolve(name, settings.home)
+            rows.append({"id": name, "ok": True, "detail": str(path)})
+        except AliothError as error:
+            rows.append({"id": name, "ok": False, "detail": str(error)})
+    if json:
+        print_json(rows)
+    else:
+        print_table(("id", "", "detail"), ((r["id"], "ok" if r["ok"] else "FAILED", r["detail"]) for r in rows))
+    if not all(row["ok"] for row in rows):
+        raise typer.Exit(1)

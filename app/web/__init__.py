@@ -1,0 +1,1 @@
+"""The web pages, the gate in front of them and the routes beside them."""

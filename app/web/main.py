@@ -1,0 +1,35 @@
+"""The page script that Streamlit runs: sign-in check, sidebar, one of the views."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.web import sidebar, state
+from app.web.failures import shown
+from app.web.pages import ASSETS
+from app.web.views import admin, chat, library
+
+
+def run() -> None:
+    """One rerun of the page."""
+    st.set_page_config(page_title="Alioth", page_icon=str(ASSETS / "icon.png"), layout="centered")
+    st.html(ASSETS / "app.css")
+    who = state.principal()
+    views = {
+        "chat": st.Page(chat.page, title=state.t("nav.chat"), icon=":material/forum:", default=True),
+        "library": st.Page(
+            library.page, title=state.t("nav.library"), icon=":material/library_books:", url_path="library"
+        ),
+    }
+    if who.is_admin:
+        views["admin"] = st.Page(
+            admin.page, title=state.t("nav.admin"), icon=":material/admin_panel_settings:", url_path="admin"
+        )
+    view = st.navigation(list(views.values()), position="hidden")
+    with st.sidebar, shown():
+        sidebar.show(who, views)
+    with shown():
+        view.run()
+
+
+run()

@@ -1,0 +1,50 @@
+"""A locator in words, and how the place can be opened."""
+
+from __future__ import annotations
+
+from app.web.messages import say
+from core.types import Citation, Locator
+
+
+def place_text(locator: Locator, language: str) -> str:
+    """Such as `page 3 · 2 Scope › 2.1 Terms`; empty when the locator says nothing."""
+    parts = []
+    if locator.page is not None:
+        last = locator.page_end
+        if last is not None and last != locator.page:
+            parts.append(say("place.pages", language, first=locator.page, last=last))
+        else:
+            parts.append(say("place.page", language, page=locator.page))
+    if locator.slide is not None:
+        parts.append(say("place.slide", language, slide=locator.slide))
+    if locator.sheet is not None:
+        parts.append(say("place.sheet", language, sheet=locator.sheet))
+    if locator.cells is not None:
+        parts.append(locator.cells)
+    if locator.heading:
+        parts.append(" › ".join(locator.heading))
+    if locator.lines is not None and locator.page is None:
+        first, last = locator.lines
+        key = "place.line" if first == last else "place.lines"
+        parts.append(say(key, language, first=first, last=last))
+    return " · ".join(parts)
+
+
+def has_page_image(citation: Citation) -> bool:
+    """Only PDF pages can be drawn."""
+    return citation.locator.page is not None and citation.document.lower().endswith(".pdf")
+
+
+def page_image_url(citation: Citation, message_id: str, page: int) -> str:
+    """Address of the page image with the cited boxes."""
+    return f"/files/{citation.version_id}/page/{page}.png?citation={message_id}:{citation.n}"
+
+
+def view_url(citation: Citation) -> str:
+    """Address of the document's text at the cited chunk."""
+    return f"/files/{citation.document_id}/view?chunk={citation.chunk_id}#here"
+
+
+def original_url(document_id: str) -> str:
+    """Address of the original file."""
+    return f"/files/{document_id}/original"

@@ -1,0 +1,36 @@
+"""Why a sentence is marked, in the page's language: the checks say it in English, with the value in quotes."""
+
+from __future__ import annotations
+
+import re
+
+from app.web.messages import say
+from core.types import SentenceCheck
+
+_KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), key)
+    for pattern, key in (
+        (r"The source does not mention (?P<value>.+)\.", "reason.not_mentioned"),
+        (r"The date (?P<value>.+) is not in the source\.", "reason.date"),
+        (r"The number (?P<value>.+) is not in the source\.", "reason.number"),
+        (r"(?P<value>“.+”) is not in the source\.", "reason.name"),
+        (r"(?P<value>“.+”) stands only in the answer\.", "reason.negation_answer"),
+        (r"(?P<value>“.+”) stands only in the source\.", "reason.negation_source"),
+        (r"The source is in another language.*", "reason.other_language"),
+        (r"Nothing in the source is close to it.*", "reason.not_close"),
+        (r"The source is empty\.", "reason.empty"),
+        (r"The model went away before this was checked\.", "reason.not_checked"),
+        (r"No source is cited\.|No passage bears this out\.", "reason.no_source"),
+    )
+)
+
+
+def reason_text(check: SentenceCheck, language: str) -> str:
+    """The verdict and its reason as a tooltip. A reason of a kind not known here is shown as it is."""
+    verdict = say(f"verdict.{check.verdict.value}", language)
+    if language == "en":
+        return f"{verdict} {check.reason}"
+    for pattern, key in _KINDS:
+        if match := pattern.fullmatch(check.reason):
+            return f"{verdict}{say(key, language, **match.groupdict())}"
+    return f"{verdict}{check.reason}"

@@ -1,0 +1,145 @@
+"""The chat page: a question goes to a task of the process, the page only shows what that task has written so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from app.web import state
+from app.web.failures import shown
+from app.web.render import answer_html, question_html
+from app.web.views.answer import show_answer
+from core.errors import AliothError, NotFoundError
+from core.types import ChatTurn, Collection, Principal
+
+if TYPE_CHECKING:
+    from storage.conversations import Conversation, Message
+
+POLL_S = 0.3
+TITLE_CHARS = 60
+HISTORY = 8
+"""Earlier messages a follow-up may refer to."""
+
+
+def page() -> None:
+    """Show the conversation of the address, or an empty one, and take a question."""
+    who = state.principal()
+    conversation = _conversation(who)
+    collections = state.readable()
+    messages = state.alioth().conversations.messages(conversation.id) if conversation else []
+    running = messages[-1] if messages and messages[-1].state == "streaming" else None
+    if not messages:
+        _welcome(bool(collections), who)
+    for message in messages:
+        _show(message, who)
+    if not collections:
+        return
+    with st.bottom:
+        chosen = _choose(conversation, collections, who)
+        question = st.chat_input(
+            state.t("chat.placeholder"),
+            max_chars=state.alioth().settings.chat.max_question_chars,
+            disabled=running is not None or not chosen,
+            key="question",
+        )
+    if question and question.strip():
+        with shown():
+            _ask(question.strip(), conversation, chosen, who)
+
+
+def _conversation(who: Principal) -> Conversation | None:
+    wanted = state.conversation_id()
+    if not wanted:
+        return None
+    try:
+        return state.alioth().conversations.get(wanted, who.user_id)
+    except NotFoundError:
+        state.open_conversation("")
+        st.toast(state.t("chat.not_there"), icon=":material/info:")
+        return None
+
+
+def _welcome(any_collection: bool, who: Principal) -> None:
+    if any_collection:
+        text = state.t("chat.welcome_text")
+    else:
+        text = state.t("chat.no_collection_admin" if who.is_admin else "chat.no_collection")
+    st.html(f'<div class="al-empty"><h1>{state.t("chat.welcome")}</h1><p>{text}</p></div>')
+
+
+def _show(message: Message, who: Principal) -> None:
+    if message.role == "user":
+        with st.chat_message("user", avatar=":material/person:"):
+            st.html(question_html(message.text))
+        return
+    with st.chat_message("assistant", avatar=":material/auto_awesome:"):
+        if message.state == "streaming":
+            _follow(message.id, message.conversation_id)
+        else:
+            show_answer(message, who)
+
+
+@st.fragment(run_every=POLL_S)
+def _follow(message_id: str, conversation_id: str) -> None:
+    """Show a growing answer. Each look tells the task that somebody is there; a closed tab stops looking."""
+    who = state.principal()
+    alioth = state.alioth()
+    alioth.conversations.get(conversation_id, who.user_id)
+    try:
+        snapshot = alioth.running.snapshot(message_id)
+    except NotFoundError:  # it ended over a minute ago, or another web process writes it
+        if alioth.conversations.message(message_id).state != "streaming":
+            st.rerun()
+        st.caption(state.t("stage.generate"))
+        return
+    if snapshot.done:
+        st.rerun()
+    if snapshot.text:
+        st.html(f'<div class="al-typing">{answer_html(snapshot.text)}</div>')
+    else:
+        stage = state.t(f"stage.{snapshot.stage or 'retrieve'}")
+        st.caption(state.t("chat.queue", place=snapshot.place) if snapshot.place else stage)
+    if st.button(state.t("chat.stop"), icon=":material/stop_circle:", key=f"stop_{message_id}"):
+        alioth.running.stop(message_id)
+
+
+def _choose(conversation: Conversation | None, collections: list[Collection], who: Principal) -> list[Collection]:
+    """Which collections are searched: the conversation's own, for a new one the choice made last."""
+    most = state.alioth().settings.chat.max_collections
+    by_id = {collection.id: collection for collection in collections}
+    before = conversation.collection_ids if conversation else st.session_state.get("last_collections", list(by_id))
+    default = [key for key in before if key in by_id][:most] or list(by_id)[:most]
+    chosen = st.multiselect(
+        state.t("chat.collections"),
+        list(by_id),
+        default=default,
+        format_func=lambda key: by_id[key].name,
+        max_selections=most,
+        placeholder=state.t("chat.collections_none"),
+        label_visibility="collapsed",
+        key=f"collections_{conversation.id if conversation else 'new'}",
+    )
+    st.session_state["last_collections"] = chosen
+    if conversation and chosen and tuple(chosen) != conversation.collection_ids:
+        state.alioth().conversations.set_collections(conversation.id, who.user_id, chosen)
+    return [by_id[key] for key in chosen]
+
+
+def _ask(question: str, conversation: Conversation | None, chosen: list[Collection], who: Principal) -> None:
+    alioth = state.alioth()
+    allowed = alioth.permissions.readable_of(who, [collection.id for collection in chosen])
+    fresh = conversation is None
+    if conversation is None:
+        title = question if len(question) <= TITLE_CHARS else question[: TITLE_CHARS - 1] + "…"
+        conversation = alioth.conversations.create(who.user_id, [c.id for c in allowed], title=" ".join(title.split()))
+    earlier = [m for m in alioth.conversations.messages(conversation.id) if m.state != "streaming" and m.text]
+    history = [ChatTurn(message.role, message.text) for message in earlier[-HISTORY:]]
+    try:
+        alioth.running.start(conversation.id, who.user_id, question, allowed, history)
+    except AliothError:
+        if fresh:
+            alioth.conversations.delete(conversation.id, who.user_id)
+        raise
+    state.open_conversation(conversation.id)
+    st.rerun()

@@ -1,0 +1,161 @@
+"""One document of the library: its row, its details, retry and delete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from app.web import places, state
+from app.web.failures import shown
+from app.web.messages import say_or
+from app.web.render import label
+from core.types import FINAL_STATES, DocumentRow, DocumentState, Problem, Role
+
+if TYPE_CHECKING:
+    from storage.versions import StoredVersion
+
+COLOURS = {DocumentState.READY: "green", DocumentState.FAILED: "red", DocumentState.QUEUED: "gray"}
+
+
+def row(document: DocumentRow, role: Role) -> None:
+    """One line: name, state, size, and a menu for those who may change it."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False, key=f"doc_{document.id}"):
+        st.html(
+            f'<div class="al-name">{escape(document.path)}</div><div class="al-meta">{escape(_facts(document))}</div>'
+        )
+        st.badge(
+            state.t(f"state.{document.state.value}"),
+            color=COLOURS.get(document.state, "blue"),  # type: ignore[arg-type]
+            help=label(_reason(document.error)) or None,
+        )
+        if document.problems and document.state is DocumentState.READY:
+            count, remark = str(len(document.problems)), state.t("document.problems")
+            st.badge(count, icon=":material/warning:", color="orange", help=remark)
+        actions = ["details"]
+        if role.rank >= Role.WRITE.rank:
+            actions += ["retry"] if document.state is DocumentState.FAILED else []
+            actions += ["delete"]
+        choice = st.menu_button(
+            " ",
+            actions,
+            key=f"menu_{document.id}",
+            type="tertiary",
+            icon=":material/more_vert:",
+            format_func=lambda name: state.t(f"document.{name}"),
+        )
+    if document.state is DocumentState.FAILED:
+        st.caption(f":red[{label(_reason(document.error))}]")
+    if choice:
+        _act(choice, document)
+
+
+def _act(choice: str, document: DocumentRow) -> None:
+    with shown():
+        if choice == "details":
+            _details(document)
+        elif choice == "retry":
+            retry(document)
+            st.rerun()
+        elif choice == "delete":
+            _delete(document)
+
+
+def retry(document: DocumentRow) -> None:
+    """Queue a failed version again, with the bytes it was uploaded with."""
+    from storage.versions import VersionStore
+
+    alioth = state.alioth()
+    alioth.permissions.require(state.principal(), document.collection_id, Role.WRITE)
+    version = VersionStore(alioth.db).get(document.version_id)
+    submission = alioth.documents.submit(document.collection_id, document.path, version.content_hash, version.size)
+    alioth.doorbell.ring([submission.version_id])
+
+
+def _delete(document: DocumentRow) -> None:
+    @st.dialog(state.t("document.delete"))
+    def ask() -> None:
+        st.write(state.t("document.delete_question"))
+        st.html(f'<p class="al-name">{escape(document.path)}</p>')
+        if st.button(state.t("page.delete"), type="primary", icon=":material/delete:"):
+            with shown():
+                alioth, who = state.alioth(), state.principal()
+                alioth.permissions.require(who, document.collection_id, Role.WRITE)
+                alioth.documents.delete(document.id)
+                alioth.audit.record(who.name, "document.delete", document.path, document=document.id)
+                alioth.doorbell.ring([])
+                st.rerun()
+
+    ask()
+
+
+def _details(document: DocumentRow) -> None:
+    from storage.versions import VersionStore
+
+    @st.dialog(state.t("document.details"), width="large")
+    def view() -> None:
+        alioth = state.alioth()
+        alioth.permissions.require(state.principal(), document.collection_id, Role.READ)
+        st.html(
+            f'<p class="al-name">{escape(document.path)}</p><p class="al-meta">{escape(document.title)}</p>'
+        )
+        with st.container(horizontal=True):
+            st.link_button(state.t("source.original"), places.original_url(document.id), icon=":material/download:")
+            if document.live_version_id:
+                st.link_button(state.t("document.text"), f"/files/{document.id}/view", icon=":material/article:")
+        for version in VersionStore(alioth.db).of_document(document.id):
+            _version(version)
+
+    view()
+
+
+def _version(version: StoredVersion) -> None:
+    with st.container(border=True):
+        mark = f" · {state.t('document.live')}" if version.live else ""
+        st.markdown(f"**{state.t('document.version', number=version.number)}**{mark}")
+        st.caption(
+            state.t(
+                "document.figures",
+                state=state.t(f"state.{version.state.value}"),
+                pages=version.pages,
+                chunks=version.chunks,
+                size=_size(version.size),
+                date=f"{version.created_at.astimezone():%Y-%m-%d %H:%M}",
+            )
+        )
+        if version.error:
+            st.error(label(_reason(version.error)), icon=":material/error:")
+        for problem in version.problems:
+            st.caption(f":orange[:material/warning:] {label(_problem(problem))}")
+
+
+def _facts(document: DocumentRow) -> str:
+    facts = [_size(document.size)]
+    if document.state in FINAL_STATES and document.chunks:
+        facts.append(state.t("document.pages_chunks", pages=document.pages, chunks=document.chunks))
+    if document.version > 1:
+        facts.append(state.t("document.version", number=document.version))
+    return " · ".join(facts)
+
+
+def _reason(error: Mapping[str, Any] | None) -> str:
+    if not error:
+        return ""
+    kind = say_or(f"error.{error.get('code', '')}", state.language(), "") if state.language() == "zh" else ""
+    details = " ".join(filter(None, (str(error.get("message", "")), str(error.get("hint") or ""))))
+    return f"{kind}（{details}）" if kind else details
+
+
+def _problem(problem: Problem) -> str:
+    text = problem.message
+    if state.language() == "zh":
+        text = f"{say_or(f'problem.{problem.code}', 'zh', problem.code)}（{problem.message}）"
+    return f"{state.t('place.page', page=problem.page)}: {text}" if problem.page else text
+
+
+def _size(size: int) -> str:
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1000:.0f} KB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"

@@ -1,0 +1,85 @@
+"""Uploads: each file goes to disk and to the worker at once; an existing name asks first."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.web import state
+from app.web.failures import shown
+from app.web.messages import error_text
+from app.web.render import label
+from app.web.uploads import Waiting, drop, free_name, keep
+from core.errors import AliothError
+from core.types import Collection, Role
+from ingest.logical_path import logical_path
+
+NEW_VERSION, KEEP_BOTH, SKIP = "new_version", "keep_both", "skip"
+
+
+def show_upload(collection: Collection) -> None:
+    """The upload box of a collection and the question about names that exist."""
+    turn = st.session_state.setdefault("upload_turn", 0)
+    st.file_uploader(
+        state.t("upload.label"),
+        accept_multiple_files=True,
+        key=f"upload_{collection.id}_{turn}",
+        on_change=_take,
+        args=(collection, f"upload_{collection.id}_{turn}"),
+        help=state.t("upload.help", megabytes=state.alioth().settings.web.max_upload_mb),
+    )
+    for name, text in st.session_state.pop("upload_problems", []):
+        st.error(label(f"{name}: {text}"), icon=":material/error:")
+    waiting: list[tuple[str, Waiting]] = st.session_state.get("waiting", [])
+    mine = [item for where, item in waiting if where == collection.id]
+    if mine:
+        _decide(collection, mine)
+
+
+def _take(collection: Collection, key: str) -> None:
+    """Move every uploaded file out of memory, then give the uploader a new key so that it lets go of them."""
+    alioth, who = state.alioth(), state.principal()
+    problems: list[tuple[str, str]] = st.session_state.setdefault("upload_problems", [])
+    for upload in st.session_state.get(key) or []:
+        try:
+            alioth.permissions.require(who, collection.id, Role.WRITE)
+            name = logical_path(upload.name)
+            if alioth.documents.find(collection.id, name) is not None:
+                kept = keep(alioth.settings.home, name, upload)
+                st.session_state.setdefault("waiting", []).append((collection.id, kept))
+            else:
+                alioth.intake.add_bytes(collection, name, upload)
+        except AliothError as error:
+            problems.append((upload.name, error_text(error, state.language())))
+    st.session_state["upload_turn"] = st.session_state.get("upload_turn", 0) + 1
+
+
+def _decide(collection: Collection, mine: list[Waiting]) -> None:
+    with st.container(border=True):
+        st.markdown(f"**{state.t('upload.exists', count=len(mine))}**")
+        for item in mine:
+            st.caption(label(item.name))
+        with st.container(horizontal=True):
+            for choice in (NEW_VERSION, KEEP_BOTH, SKIP):
+                if st.button(
+                    state.t(f"upload.{choice}"),
+                    key=f"decide_{choice}",
+                    type="primary" if choice == NEW_VERSION else "secondary",
+                    help=state.t(f"upload.{choice}_help"),
+                ):
+                    _carry_out(collection, mine, choice)
+                    st.rerun()
+
+
+def _carry_out(collection: Collection, mine: list[Waiting], choice: str) -> None:
+    alioth, who = state.alioth(), state.principal()
+    alioth.permissions.require(who, collection.id, Role.WRITE)
+    for item in mine:
+        with shown():
+            if choice != SKIP:
+                name = item.name
+                if choice == KEEP_BOTH:
+                    name = free_name(name, lambda path: alioth.documents.find(collection.id, path) is not None)
+                with item.file.open("rb") as stream:
+                    alioth.intake.add_bytes(collection, name, stream)
+        drop(item)
+    st.session_state["waiting"] = [pair for pair in st.session_state.get("waiting", []) if pair[1] not in mine]

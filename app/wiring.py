@@ -1,0 +1,313 @@
+"""The composition root: the only place that knows every concrete part. Everything is built on first use."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from app.services import run_folder
+from core.errors import FingerprintMismatchError, NotFoundError
+from core.settings import Settings, load_settings
+from core.types import SYSTEM, Collection, Principal
+
+if TYPE_CHECKING:
+    from auth.accounts import Accounts
+    from auth.permissions import Permissions
+    from chat.answer import Answerer
+    from chat.events import AnswerEvent
+    from chat.retrieve import Retriever
+    from chat.running import RunningAnswers
+    from ingest.doorbell import Doorbell
+    from ingest.intake import Intake
+    from ingest.parser_pool import ParserPool
+    from ingest.pipeline import Pipeline
+    from models.client import ModelsClient
+    from models.protocols import Embedder, LanguageModel
+    from storage.accounts import AccountStore
+    from storage.audit import AuditLog
+    from storage.chunks import ChunkStore
+    from storage.collections import CollectionStore
+    from storage.conversations import ConversationStore
+    from storage.database import Database
+    from storage.documents import DocumentStore
+    from storage.files import FileStore
+    from storage.keyword import KeywordIndex
+    from storage.vectors import VectorIndex
+
+
+class Alioth:
+    """One process's parts. Thread-safe once built.
+
+    Args:
+        settings: all settings; each part gets its own group.
+        start_services: start an absent Chroma or models process on first use. False in processes that a
+            supervisor watches: it restarts them.
+    """
+
+    def __init__(self, settings: Settings, *, start_services: bool = True) -> None:
+        self.settings = settings
+        self.start_services = start_services
+        self.worker_name = f"{os.uname().nodename[:30]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._building = threading.RLock()
+        run_folder(settings)
+
+    # ---------------------------------------------------------------- storage
+
+    @cached_property
+    def db(self) -> Database:
+        """The database, migrated when this process may (SQLite on this machine), else only checked."""
+        from storage.database import Database
+        from storage.migrate import migrate, require_current
+
+        database = Database(self.settings.sql_url)
+        if self.start_services:
+            migrate(database, run_folder(self.settings))
+        else:
+            require_current(database)
+        return database
+
+    @cached_property
+    def collections(self) -> CollectionStore:
+        from storage.collections import CollectionStore
+
+        return CollectionStore(self.db)
+
+    @cached_property
+    def documents(self) -> DocumentStore:
+        from storage.documents import DocumentStore
+
+        return DocumentStore(self.db)
+
+    @cached_property
+    def chunks(self) -> ChunkStore:
+        from storage.chunks import ChunkStore
+
+        return ChunkStore(self.db)
+
+    @cached_property
+    def conversations(self) -> ConversationStore:
+        from storage.conversations import ConversationStore
+
+        return ConversationStore(self.db)
+
+    @cached_property
+    def accounts_store(self) -> AccountStore:
+        from storage.accounts import AccountStore
+
+        return AccountStore(self.db)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        from storage.audit import AuditLog
+
+        return AuditLog(self.db)
+
+    @cached_property
+    def files(self) -> FileStore:
+        from storage.files import DatabaseFileStore, FolderFileStore
+
+        if self.db.dialect == "postgresql":
+            return DatabaseFileStore(self.db)
+        return FolderFileStore(self.settings.home / "files")
+
+    @cached_property
+    def vectors(self) -> VectorIndex:
+        from storage.vectors import VectorIndex
+
+        return VectorIndex(self.chroma_url())
+
+    @cached_property
+    def keyword(self) -> KeywordIndex:
+        from storage.keyword import KeywordIndex
+
+        return KeywordIndex(self.settings.home / "keyword", self.db)
+
+    def chroma_url(self) -> str:
+        """Address of the Chroma server; starts one on this machine when none is set and none runs."""
+        if self.settings.chroma.url:
+            return self.settings.chroma.url
+        from app.supervise import ensure
+
+        with self._building:
+            return str(ensure(self.settings, "chroma", start=self.start_services)["url"])
+
+    # ---------------------------------------------------------------- models
+
+    @cached_property
+    def models(self) -> ModelsClient:
+        settings = self.settings.models
+        if settings.url:
+            return self._models_client(settings.url, settings.token.get_secret_value())
+        from app.supervise import ensure
+
+        with self._building:
+            known = ensure(self.settings, "models", start=self.start_services)
+        return self._models_client(str(known["url"]), str(known["token"]))
+
+    def _models_client(self, url: str, token: str) -> ModelsClient:
+        from models.client import ModelsClient
+
+        chosen = self.settings.models
+        return ModelsClient(url, token, self.settings.home, llm_id=chosen.llm, embedder_id=chosen.embedder)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The embedder of new collections."""
+        return self.models.embedder(self.settings.models.embedder)
+
+    @cached_property
+    def llm(self) -> LanguageModel:
+        return self.models.llm()
+
+    def embedder_for(self, collection: Collection) -> Embedder:
+        """The embedder that made this collection's vectors.
+
+        Raises:
+            FingerprintMismatchError: the running models process has another one.
+        """
+        from ingest.chunk import CHUNKER_VERSION
+        from models.protocols import fingerprint_of
+
+        have = fingerprint_of(self.embedder, CHUNKER_VERSION)
+        want = collection.fingerprint
+        if (have.embedder_id, have.weights_sha256, have.dimension, have.prefix) != (
+            want.embedder_id,
+            want.weights_sha256,
+            want.dimension,
+            want.prefix,
+        ):
+            raise FingerprintMismatchError(
+                f"Collection '{collection.name}' was embedded with '{want.embedder_id}' "
+                f"({want.dimension} dimensions), but the embedder now is '{have.embedder_id}' ({have.dimension}).",
+                f"Set ALIOTH_MODELS__EMBEDDER={want.embedder_id}, or ingest the documents into a new collection.",
+            )
+        return self.embedder
+
+    # ---------------------------------------------------------------- ingest
+
+    @cached_property
+    def parsers(self) -> ParserPool:
+        from ingest.parser_pool import ParserPool
+
+        return ParserPool(self.settings.ingest, self.settings.ingest.parse_workers)
+
+    @cached_property
+    def doorbell(self) -> Doorbell:
+        from ingest.doorbell import Doorbell
+
+        return Doorbell(self.settings.home, self.settings.sql_url)
+
+    @cached_property
+    def intake(self) -> Intake:
+        from ingest.intake import Intake
+
+        return Intake(self.settings.ingest, self.documents, self.files, self.doorbell)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        from ingest.pipeline import Pipeline
+
+        return Pipeline(
+            settings=self.settings.ingest,
+            documents=self.documents,
+            vectors=self.vectors,
+            keyword=self.keyword,
+            files=self.files,
+            embedder_for=self.embedder_for,
+            parsers=self.parsers,
+            worker=self.worker_name,
+            collections=self.collections,
+        )
+
+    def create_collection(self, name: str) -> Collection:
+        """A new collection for the embedder of the settings. Loads no weights."""
+        from ingest.chunk import CHUNKER_VERSION
+        from models.client import ModelsClient
+        from models.protocols import fingerprint_of
+
+        facts = ModelsClient("", "", self.settings.home).embedder(self.settings.models.embedder)  # asks no server
+        return self.collections.create(name, fingerprint_of(facts, CHUNKER_VERSION))
+
+    # ---------------------------------------------------------------- chat
+
+    @cached_property
+    def retriever(self) -> Retriever:
+        from chat.retrieve import Retriever
+
+        return Retriever(self.chunks, self.vectors, self.keyword, self.embedder_for)
+
+    @cached_property
+    def answerer(self) -> Answerer:
+        from chat.answer import Answerer
+
+        return Answerer(self.settings.chat, self.retriever, self.chunks, self.llm)
+
+    @cached_property
+    def running(self) -> RunningAnswers:
+        from chat.running import RunningAnswers
+
+        def answer(*arguments: Any) -> Iterator[AnswerEvent]:
+            return self.answerer.answer(*arguments)
+
+        return RunningAnswers(answer, self.conversations, self.settings.chat.unattached_s)
+
+    # ---------------------------------------------------------------- people
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        from auth.accounts import Accounts
+
+        return Accounts(self.accounts_store, self.audit, self.settings.web.sign_in_hours)
+
+    @cached_property
+    def permissions(self) -> Permissions:
+        from auth.permissions import Permissions
+
+        return Permissions(self.accounts_store, self.collections)
+
+    def principal(self, name: str | None) -> Principal:
+        """The user of that name, or the system principal for None.
+
+        Raises:
+            NotFoundError: no such user, or the account is disabled.
+        """
+        if name is None:
+            return SYSTEM
+        user = self.accounts_store.user_by_name(name)
+        if user is None or user.disabled:
+            raise NotFoundError(f"No active user is called '{name}'.", "See `alioth user list`.")
+        return Principal(user_id=user.id, name=user.name, is_admin=user.is_admin)
+
+    def close(self) -> None:
+        """Stop parser processes and close the database."""
+        built = self.__dict__
+        if "running" in built:
+            built["running"].close()
+        if "parsers" in built:
+            built["parsers"].close()
+        if "db" in built:
+            built["db"].close()
+
+
+_instance: Alioth | None = None
+_instance_lock = threading.Lock()
+
+
+def get() -> Alioth:
+    """The process's one instance; built from the environment when nobody set another."""
+    global _instance
+    with _instance_lock:
+        if _instance is None:
+            _instance = Alioth(load_settings())
+        return _instance
+
+
+def use(alioth: Alioth) -> None:
+    """Make this the process's instance."""
+    global _instance
+    with _instance_lock:
+        _instance = alioth

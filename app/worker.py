@@ -1,0 +1,54 @@
+"""The worker process: `python -m app.worker`. Ingests whatever SQL says is due, until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import threading
+
+from app.wiring import Alioth
+from core.errors import AliothError
+from core.log import configure_logging
+from core.settings import load_settings
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the queue. Exit code 0 after SIGTERM or SIGINT, 1 when it cannot work."""
+    options = _options(arguments)
+    try:
+        settings = load_settings()
+        configure_logging(settings.log, settings.home / "logs", "worker")
+        alioth = Alioth(settings, start_services=not options.supervised)
+        alioth.doorbell.serve(lambda stop: work(alioth, stop), lambda: outstanding(alioth))
+        alioth.close()
+    except AliothError as error:
+        sys.stderr.write(f"{error}\n")
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+def work(alioth: Alioth, stop: threading.Event) -> None:
+    """Everything that is due now. A part that does not answer is waited for; the next ring tries again."""
+    try:
+        alioth.pipeline.drain(stop)
+    except AliothError as error:
+        log.warning("stopped for now: %s", error)
+
+
+def outstanding(alioth: Alioth) -> int:
+    """Versions to ingest or to clear away."""
+    return alioth.documents.pending() + len(alioth.documents.purgeable(1)) + len(alioth.collections.dropped())
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m app.worker", description=__doc__)
+    parser.add_argument("--supervised", action="store_true", help="another process starts Chroma and the models")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

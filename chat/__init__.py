@@ -1,0 +1,1 @@
+"""Question to answer with citations: condense, retrieve, fuse, context, generate, cite, verify."""

@@ -1,0 +1,286 @@
+"""Question to cited answer, as a stream of events: retrieve, refuse or quote or generate, verify."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from chat.cite import MarkParser, without_marks
+from chat.condense import condense
+from chat.context import Source, build_context, single_sources, token_budget
+from chat.events import AnswerEvent, Finished, Stage, Text, Waiting
+from chat.fuse import blend
+from chat.ports import ChunkReader
+from chat.prompt import build_prompt
+from chat.quote import best_quotes
+from chat.refuse import nearest_documents, refusal_text
+from chat.retrieve import Retrieval, Retriever
+from chat.support import cite_quotes, support
+from chat.verify import Embed, sentences_of
+from core.errors import CancelledError, ContextOverflowError, InputError, LimitError, ModelUnavailableError
+from core.settings import ChatSettings
+from core.text import detect_language
+from core.types import (
+    Answer,
+    AnswerMode,
+    ChatTurn,
+    Collection,
+    SentenceCheck,
+    Verdict,
+)
+from models.protocols import Delta, GenerationSettings, Lane, LanguageModel, LanguageModelInfo
+
+log = logging.getLogger(__name__)
+
+CANDIDATES = 30
+MESSAGE_OVERHEAD = 12
+_SAYS_NO = re.compile(
+    r"无法回答|没有(?:找到|相关|提供|提及|足够)|未(?:找到|提及|提供|包含|涉及)|"
+    r"\b(?:do(?:es)? not|don't|doesn't|cannot|can't|not) (?:\w+ ){0,2}"
+    r"(?:answer|contain|mention|provide|specify|include|found)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(slots=True)
+class _Task:
+    """One question on its way to an answer."""
+
+    question: str
+    language: str
+    history: Sequence[ChatTurn]
+    collections: Sequence[Collection]
+    cancel: threading.Event
+    user: str
+    started: float
+    standalone: str = ""
+    notices: list[str] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def finished(self, text: str, mode: AnswerMode, **rest: object) -> Finished:
+        self.timings["total"] = time.perf_counter() - self.started
+        return Finished(
+            Answer(
+                text,
+                self.language,
+                mode,
+                notices=tuple(dict.fromkeys(self.notices)),
+                standalone_question=self.standalone,
+                timings=dict(self.timings),
+                **rest,  # type: ignore[arg-type]  # the remaining fields of Answer, by name
+            )
+        )
+
+
+class Answerer:
+    """Answers questions from collections. Thread-safe."""
+
+    def __init__(self, settings: ChatSettings, retriever: Retriever, chunks: ChunkReader, llm: LanguageModel) -> None:
+        self._settings = settings
+        self._retriever = retriever
+        self._chunks = chunks
+        self._llm = llm
+
+    def answer(
+        self,
+        question: str,
+        collections: Sequence[Collection],
+        history: Sequence[ChatTurn] = (),
+        mode: AnswerMode = AnswerMode.AUTOMATIC,
+        cancel: threading.Event | None = None,
+        user: str = "",
+    ) -> Iterator[AnswerEvent]:
+        """Events in order, `Finished` last. The question is checked before this returns.
+
+        A set `cancel` ends the stream soon with the partial text, `stopped`. When the language model is away, the
+        documents' own sentences answer, with the notice `model_unavailable`.
+
+        Raises:
+            InputError: the question is empty, without a word, or too long; or no collection is given.
+            LimitError: more collections than one question may search.
+            IndexUnavailableError: the vector server does not answer (while iterating).
+        """
+        question = self._checked(question, collections)
+        language = detect_language(question)
+        task = _Task(question, language, history, collections, cancel or threading.Event(), user, time.perf_counter())
+        return self._events(task, mode)
+
+    def _checked(self, question: str, collections: Sequence[Collection]) -> str:
+        text = question.replace("\x00", "").strip()
+        limit = self._settings.max_question_chars
+        if not re.search(r"\w", text):
+            raise InputError(f"The question {text[:40]!r} has no word in it.", "Type a question of at least one word.")
+        if len(text) > limit:
+            raise InputError(
+                f"The question “{text[:40]}…” has {len(text)} characters, over the limit of {limit}.",
+                "Shorten it, or raise ALIOTH_CHAT__MAX_QUESTION_CHARS.",
+            )
+        if not collections:
+            raise InputError(
+                "No collection was chosen; a question searches at least one.", "Choose one, or create one first."
+            )
+        most = self._settings.max_collections
+        if len(collections) > most:
+            raise LimitError(
+                f"{len(collections)} collections were chosen, over the limit of {most} for one question.",
+                "Choose fewer, or raise ALIOTH_CHAT__MAX_COLLECTIONS.",
+            )
+        return text
+
+    def _events(self, task: _Task, mode: AnswerMode) -> Iterator[AnswerEvent]:
+        yield Stage("retrieve")
+        retrieval = self._retrieve(task)
+        task.timings["retrieve"] = time.perf_counter() - task.started
+        if task.cancel.is_set():
+            yield task.finished("", AnswerMode.QUOTE, stopped=True)
+        elif retrieval.evidence.too_little:
+            nearest = nearest_documents(retrieval.results)
+            text = refusal_text(task.language, nearest)
+            yield Text(text)
+            yield task.finished(text, AnswerMode.QUOTE, refused=True, nearest=nearest)
+        elif self._mode(task, mode) is AnswerMode.QUOTE:
+            yield from self._quote(task, retrieval, "")
+        else:
+            yield from self._generate(task, retrieval)
+
+    def _retrieve(self, task: _Task) -> Retrieval:
+        """Results for the question; for a follow-up, blended with those for its stand-alone form."""
+        task.standalone = condense(task.question, task.history)
+        retrieval = self._retriever.retrieve(task.standalone, task.collections, CANDIDATES)
+        if task.standalone != task.question:
+            alone = self._retriever.retrieve(task.question, task.collections, CANDIDATES)
+            results = blend(retrieval.results, alone.results)[:CANDIDATES]
+            retrieval = Retrieval(results, retrieval.evidence, retrieval.timings, retrieval.degraded)
+        if retrieval.degraded:
+            task.notices.append("model_unavailable")
+        return retrieval
+
+    def _mode(self, task: _Task, asked: AnswerMode) -> AnswerMode:
+        mode = AnswerMode(self._settings.mode) if asked is AnswerMode.AUTOMATIC else asked
+        if mode is not AnswerMode.AUTOMATIC:
+            return mode
+        try:
+            info = self._llm.info()
+        except ModelUnavailableError:
+            task.notices.append("model_unavailable")
+            return AnswerMode.QUOTE
+        if task.language not in info.languages:
+            task.notices.append("quote_mode_language")
+            return AnswerMode.QUOTE
+        if info.small:
+            task.notices.append("quote_mode_small")
+            return AnswerMode.QUOTE
+        return AnswerMode.ANSWER
+
+    def _quote(self, task: _Task, retrieval: Retrieval, before: str) -> Iterator[AnswerEvent]:
+        """The documents' own sentences; `before` is what a model wrote until it went away."""
+        yield Stage("quote")
+        started = time.perf_counter()
+        quotes = best_quotes(task.standalone, single_sources(retrieval.results, self._settings.passages))
+        citations = cite_quotes(quotes)
+        text = "\n\n".join(f"{without_marks(quote.text)} [{n}]" for n, quote in enumerate(quotes, start=1))
+        added = f"\n\n{text}" if before else text
+        task.timings.setdefault("first_token", time.perf_counter() - task.started)
+        yield Text(added)
+        task.timings["generate"] = time.perf_counter() - started
+        checks = _exact_checks(before + added, before)
+        yield task.finished(before + added, AnswerMode.QUOTE, citations=tuple(citations), verification=checks)
+
+    def _generate(self, task: _Task, retrieval: Retrieval) -> Iterator[AnswerEvent]:
+        parser = MarkParser(())
+        sources: list[Source] = []
+        text = ""
+        stopped = False
+        try:
+            info = self._llm.info()
+            sources = self._context(task, retrieval, info)
+            parser = MarkParser([source.passage.n for source in sources])
+            yield Stage("read")
+            for delta in self._stream(task, sources, info):
+                if delta.place:
+                    yield Waiting(delta.place)
+                if delta.text and "first_token" not in task.timings:
+                    task.timings["first_token"] = time.perf_counter() - task.started
+                    yield Stage("generate")
+                shown = parser.feed(delta.text)
+                if shown:
+                    text += shown
+                    yield Text(shown)
+                stopped = stopped or delta.finish_reason == "cancelled"
+        except CancelledError:
+            stopped = True
+        except ModelUnavailableError as error:
+            log.warning("Answering with quotes: %s", error)
+            task.notices.append("model_unavailable")
+            yield from self._quote(task, retrieval, text)
+            return
+        rest = parser.finish()
+        if rest.strip():
+            text += rest
+            yield Text(rest)
+        task.timings["generate"] = time.perf_counter() - task.started - task.timings["retrieve"]
+        yield from self._verify(task, text, sources, stopped or task.cancel.is_set())
+
+    def _context(self, task: _Task, retrieval: Retrieval, info: LanguageModelInfo) -> list[Source]:
+        settings = self._settings
+        bare = build_prompt(task.question, [], task.language, info.small, earlier=_earlier(task))
+        fixed = sum(self._llm.count_tokens([message.content for message in bare])) + MESSAGE_OVERHEAD * len(bare)
+        budget = token_budget(info.window, settings.answer_tokens, fixed, info.reading_rate, settings.first_token_s)
+        return build_context(
+            task.standalone, retrieval.results, self._chunks, self._llm.count_tokens, budget, settings.passages
+        )
+
+    def _stream(self, task: _Task, sources: list[Source], info: LanguageModelInfo) -> Iterator[Delta]:
+        """Deltas of the model; with fewer passages when the prompt turns out too long for its window."""
+        generation = GenerationSettings(max_tokens=self._settings.answer_tokens, temperature=self._settings.temperature)
+        while True:
+            prompt = build_prompt(task.question, sources, task.language, info.small, earlier=_earlier(task))
+            try:
+                yield from self._llm.stream(prompt, generation, task.cancel, task.user)
+                return
+            except ContextOverflowError:
+                if len(sources) <= 1:
+                    raise
+                del sources[len(sources) // 2 :]
+
+    def _verify(self, task: _Task, text: str, sources: Sequence[Source], stopped: bool) -> Iterator[AnswerEvent]:
+        yield Stage("verify")
+        started = time.perf_counter()
+        supported = support(text, sources, self._embed(task, text))
+        task.timings["verify"] = time.perf_counter() - started
+        yield task.finished(
+            supported.text,
+            AnswerMode.ANSWER,
+            refused=not stopped and not supported.citations and bool(_SAYS_NO.search(text)),
+            stopped=stopped,
+            citations=supported.citations,
+            verification=supported.checks,
+        )
+
+    def _embed(self, task: _Task, text: str) -> Embed | None:
+        """For sentences whose source is in another language; None when the embedder does not read them."""
+        embedder = self._retriever.reading_embedder(task.collections[0], text)
+        if embedder is None:
+            return None
+        return lambda texts: embedder.embed_documents(texts, Lane.QUESTION)
+
+
+def _earlier(task: _Task) -> Sequence[ChatTurn]:
+    """The last question before this one, when this one needs it."""
+    if task.standalone == task.question:
+        return ()
+    return [turn for turn in task.history if turn.role == "user"][-1:]
+
+
+def _exact_checks(text: str, before: str) -> tuple[SentenceCheck, ...]:
+    """Quotes are supported as they stand; what a model wrote before it went away was never checked."""
+    return tuple(
+        SentenceCheck(s.text, Verdict.SUPPORTED, "The document's own words.", s.start, s.end, s.cited)
+        if s.start >= len(before)
+        else SentenceCheck(s.text, Verdict.UNCITED, "The model went away before this was checked.", s.start, s.end)
+        for s in sentences_of(text)
+    )

@@ -1,0 +1,95 @@
+"""Is there enough in the documents to answer at all? If not, the words that say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.text import present
+from core.types import ScoredChunk, StoredChunk
+
+BEST = 5
+CANDIDATES = 30
+MEASURED_EMBEDDERS = frozenset({"all-minilm-l6-v2"})
+"""Embedders whose similarities READING_WEIGHTS were fitted on; others differ too much in scale to share them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What retrieval found for a question.
+
+    coverage: share of the question's content words in the best chunk, rare words weighing more, 0.0–1.0.
+    reach: the same over all candidates together. similarity: best inner product, None when the embedder does not
+    read the question or its scale was never measured. missing: content words found in no candidate. results: live
+    chunks found. foreign: the best chunks are in another language, which an embedder of unmeasured scale may read:
+    words cannot tell then.
+    """
+
+    coverage: float
+    reach: float
+    similarity: float | None
+    missing: tuple[str, ...]
+    results: int
+    foreign: bool = False
+
+    @property
+    def score(self) -> float:
+        """Log-odds-like figure, higher is more evidence; 0 is the operating point of docs/decisions/0004-refusal.md."""
+        if self.similarity is None:
+            return BLIND_WEIGHTS[0] * self.coverage + BLIND_WEIGHTS[1] * self.reach - BLIND_LIMIT
+        weights = READING_WEIGHTS
+        return weights[0] * self.coverage + weights[1] * self.reach + weights[2] * self.similarity - READING_LIMIT
+
+    @property
+    def too_little(self) -> bool:
+        """Whether the honest answer is a refusal."""
+        return self.results == 0 or (self.score < 0.0 and not self.foreign)
+
+
+READING_WEIGHTS = (5.4, 3.1, 9.0)
+READING_LIMIT = 8.45
+BLIND_WEIGHTS = (5.2, 5.0)
+BLIND_LIMIT = 4.6
+
+
+def weigh(
+    tokens: Sequence[str], ranked: Sequence[ScoredChunk], similarity: float | None, foreign: bool = False
+) -> Evidence:
+    """Evidence for a question with these search tokens in chunks ranked best first."""
+    wanted = list(dict.fromkeys(tokens))
+    found = [present(searchable(item.chunk), wanted) for item in ranked[:CANDIDATES]]
+    seen = {token: sum(token in one for one in found) for token in wanted}
+    weights = {token: math.log1p(max(1, len(found)) / (0.5 + seen[token])) for token in wanted}
+    total = sum(weights.values())
+
+    def share(have: set[str]) -> float:
+        return sum(weights[token] for token in have) / total if total else 0.0
+
+    return Evidence(
+        coverage=max((share(one) for one in found[:BEST]), default=0.0),
+        reach=share(set().union(*found)),
+        similarity=similarity,
+        missing=tuple(token for token in wanted if not seen[token]),
+        results=len(ranked),
+        foreign=foreign,
+    )
+
+
+def searchable(chunk: StoredChunk) -> str:
+    """Everything the keyword index knows of a chunk, as one text."""
+    return f"{chunk.title}\n{chunk.context}\n{chunk.path}\n{chunk.text}"
+
+
+def nearest_documents(ranked: Sequence[ScoredChunk], limit: int = 3) -> tuple[str, ...]:
+    """Paths of the best chunks' documents, each once, best first."""
+    return tuple(dict.fromkeys(item.chunk.path for item in ranked))[:limit]
+
+
+def refusal_text(language: str, nearest: Sequence[str]) -> str:
+    """The fixed words of a refusal in the question's language (Chinese, else English)."""
+    if language == "zh":
+        text = "在所选知识库的文档中没有找到能回答这个问题的内容。"
+        return text + ("最接近的文档：" + "、".join(nearest) + "。" if nearest else "")
+    text = "The documents searched do not contain an answer to this question."
+    return text + (" Nearest documents: " + ", ".join(nearest) + "." if nearest else "")

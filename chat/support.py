@@ -1,0 +1,116 @@
+"""From a finished text and its passages to citations with exact quotes and a check per sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chat.context import Source
+from chat.quote import Quote
+from chat.verify import Embed, Sentence, check_answer, problem_of, sentences_of
+from core.text import detect_language, present, segment, split_sentences
+from core.types import Citation, SentenceCheck, StoredChunk, Verdict
+
+LONGEST_QUOTE = 400
+FEWEST_WORDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Supported:
+    """A text with its marks, the citations behind them in order of n, and a check per sentence."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    checks: tuple[SentenceCheck, ...]
+
+
+def support(text: str, sources: Sequence[Source], embed: Embed | None = None) -> Supported:
+    """Marks added to sentences that have none but that a passage bears out; quotes found; every sentence checked."""
+    marked, matched = _with_matches(text, sources, embed)
+    by_number = {source.passage.n: source for source in sources}
+    texts = {n: _evidence_text(source) for n, source in by_number.items()}
+    sentences = sentences_of(marked)
+    citations = []
+    for n in sorted({n for sentence in sentences for n in sentence.cited} & by_number.keys()):
+        citing = [sentence.text for sentence in sentences if n in sentence.cited]
+        origin = "matched" if n in matched else "model"
+        citations.append(cite(by_number[n], *closest_span(citing[0], by_number[n].passage.text), origin))
+    checks = check_answer(marked, texts, embed) if citations else _uncited(marked)
+    return Supported(marked, tuple(citations), tuple(checks))
+
+
+def cite(source: Source, start: int, end: int, origin: str) -> Citation:
+    """The citation of `passage.text[start:end]`, at the place of the chunk these words come from."""
+    return _citation(source.passage.n, source.chunk_at(start), source.passage.text[start:end].strip(), origin)
+
+
+def cite_quotes(quotes: Sequence[Quote]) -> list[Citation]:
+    """One citation per quote, numbered from 1 in their order."""
+    return [
+        _citation(n, quote.source.chunk_at(quote.start), quote.text, "quote") for n, quote in enumerate(quotes, start=1)
+    ]
+
+
+def _citation(n: int, chunk: StoredChunk, quote: str, origin: str) -> Citation:
+    return Citation(
+        n=n,
+        chunk_id=chunk.id,
+        document_id=chunk.document_id,
+        version_id=chunk.version_id,
+        collection_id=chunk.collection_id,
+        document=chunk.path,
+        title=chunk.title,
+        locator=chunk.locator,
+        quote=quote,
+        origin=origin,
+    )
+
+
+def closest_span(sentence: str, passage: str) -> tuple[int, int]:
+    """Offsets of the passage's sentence, or two neighbouring ones, that share most words with this one."""
+    spans = split_sentences(passage) or [(0, len(passage))]
+    tokens = list(dict.fromkeys(segment(sentence)))
+    found = [present(passage[start:end], tokens) for start, end in spans]
+    best = max(range(len(spans)), key=lambda i: (len(found[i]), -(spans[i][1] - spans[i][0]), -i))
+    start, end = spans[best]
+    for other in (best + 1, best - 1):
+        if 0 <= other < len(spans) and len(found[other] - found[best]) >= FEWEST_WORDS:
+            wider = min(start, spans[other][0]), max(end, spans[other][1])
+            if wider[1] - wider[0] <= LONGEST_QUOTE:
+                return wider
+    return start, end
+
+
+def _with_matches(text: str, sources: Sequence[Source], embed: Embed | None) -> tuple[str, set[int]]:
+    matched: set[int] = set()
+    given = {n for sentence in sentences_of(text) for n in sentence.cited}
+    for sentence in reversed(sentences_of(text)):
+        n = None if sentence.cited else _match(sentence, sources, embed)
+        if n is not None:
+            text = f"{text[: sentence.end]} [{n}]{text[sentence.end :]}"
+            matched.add(n)
+    return text, matched - given
+
+
+def _match(sentence: Sentence, sources: Sequence[Source], embed: Embed | None) -> int | None:
+    tokens = set(segment(sentence.text))
+    if len(tokens) < FEWEST_WORDS:
+        return None
+    fitting = [s for s in sources if not problem_of(sentence.text, [_evidence_text(s)], embed)]
+    if not fitting:
+        return None
+    if detect_language(sentence.text) != detect_language(fitting[0].passage.text):
+        return fitting[0].passage.n
+    return max(fitting, key=lambda s: (len(present(s.passage.text, tokens)), -s.passage.n)).passage.n
+
+
+def _evidence_text(source: Source) -> str:
+    """What a sentence may rest on: the passage with its title and headings, which carry the names."""
+    chunk = source.passage.chunk
+    return "\n".join(part for part in (chunk.title or chunk.path, chunk.context, source.passage.text) if part)
+
+
+def _uncited(text: str) -> list[SentenceCheck]:
+    return [
+        SentenceCheck(s.text, Verdict.UNCITED, "No passage bears this out.", s.start, s.end) for s in sentences_of(text)
+    ]

@@ -1,0 +1,187 @@
+"""Numbers, dates and names in a sentence: what a check must find letter by letter."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from chat.numerals import arabic
+from core.text import HAN, fold
+
+_MONTHS = {
+    name: i
+    for i, names in enumerate(
+        ("jan january", "feb february", "mar march", "apr april", "may", "jun june", "jul july", "aug august",
+         "sep sept september", "oct october", "nov november", "dec december"), start=1)
+    for name in names.split()
+}  # fmt: skip
+_MONTH = "(" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
+_DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
+_YEAR = r"(\d{4})"
+_DATES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), fields)
+    for pattern, fields in (
+        (rf"(?<!\d){_YEAR}\s*年\s*(\d{{1,2}})\s*月(?:份)?\s*(\d{{1,2}})\s*[日号]", "ymd"),
+        (rf"(?<![\d.]){_YEAR}([-/.])(\d{{1,2}})\2(\d{{1,2}})(?![\d.])", "y-md"),
+        (rf"(?<!\d){_YEAR}\s*年\s*(\d{{1,2}})\s*月", "ym"),
+        (r"(?<!\d)(\d{1,2})\s*月\s*(\d{1,2})\s*[日号]", "md"),
+        (r"(?<!\d)(\d{1,2})\s*月(?!内)", "m"),
+        (rf"(?<!\d){_YEAR}\s*年", "y"),
+        (rf"\b{_MONTH}\s+{_DAY},?\s+{_YEAR}\b", "mdy"),
+        (rf"\b{_DAY}(?:\s+of)?\s+{_MONTH},?\s+{_YEAR}\b", "dmy"),
+        (rf"\b{_MONTH},?\s+{_YEAR}\b", "my"),
+        (rf"\b{_DAY}(?:\s+of)?\s+{_MONTH}", "dm"),
+        (rf"\b{_MONTH}\s+{_DAY}\b(?!,?\d|\s*(?:%|percent))", "md"),
+        (r"\b(?:in|by|since|of|until|from|during|between|and|to|on)\s+" + _MONTH, "m"),
+    )
+)
+_SCALE = {
+    "万亿": 10**12, "千万": 10**7, "百万": 10**6, "十万": 10**5, "亿": 10**8, "万": 10**4, "trillion": 10**12,
+    "billion": 10**9, "bn": 10**9, "million": 10**6, "mn": 10**6, "thousand": 10**3, "k": 10**3,
+}  # fmt: skip
+_NUMBER = re.compile(
+    r"(?<![\w.])(百分之)?(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)\s*"
+    r"(万亿|千万|百万|十万|亿|万|trillion\b|billion\b|bn\b|million\b|mn\b|thousand\b|k\b)?\s*"
+    r"(%|percent\b|per cent\b|‰)?",
+    re.IGNORECASE,
+)
+_SMALL = (
+    "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = {w: i for i, w in enumerate(_SMALL.split(), start=2)} | {
+    w: i * 10 for i, w in enumerate(_TENS.split(), start=2)
+}
+_NUMBER_WORD = re.compile(
+    r"\b(" + "|".join(_WORDS) + r")\b(?:[- ](one|two|three|four|five|six|seven|eight|nine)\b)?", re.IGNORECASE
+)
+_ROUND = re.compile(
+    r"约|大约|近|将近|超过|逾|余|左右|about|around|approximately|nearly|almost|over|more than|roughly", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """A date with the fields that were written; None where not."""
+
+    year: int | None
+    month: int | None
+    day: int | None
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number with its scale applied. about: the text says it is rounded."""
+
+    value: Decimal
+    shown: str
+    about: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Everything of a text that is compared exactly."""
+
+    numbers: tuple[Number, ...]
+    dates: tuple[Date, ...]
+
+
+def values_of(text: str) -> Values:
+    """Numbers and dates of a text, Chinese and English, full-width and half-width."""
+    folded = arabic(unicodedata.normalize("NFKC", text))
+    dates: list[Date] = []
+    for pattern, fields in _DATES:
+        for match in pattern.finditer(folded):
+            date = _date(match, fields)
+            if date is not None:
+                dates.append(date)
+                folded = folded[: match.start()] + "\0" * len(match.group()) + folded[match.end() :]
+    folded = re.sub(r"^\s*\(?\d{1,2}[.)、]\s", lambda m: " " * len(m.group()), folded, flags=re.MULTILINE)
+    numbers = [_number(match, folded) for match in _NUMBER.finditer(folded)]
+    numbers += [_number_word(match) for match in _NUMBER_WORD.finditer(folded)]
+    return Values(tuple(numbers), tuple(dates))
+
+
+def _date(match: re.Match[str], fields: str) -> Date | None:
+    found: dict[str, int] = {}
+    for name, group in zip(fields, match.groups(), strict=True):
+        if name != "-":
+            found[name] = _MONTHS.get(group.lower().rstrip("."), 0) or int(group)
+    if not 1 <= found.get("m", 1) <= 12 or not 1 <= found.get("d", 1) <= 31:
+        return None
+    return Date(found.get("y"), found.get("m"), found.get("d"), match.group().strip())
+
+
+def _number(match: re.Match[str], text: str) -> Number:
+    _, digits, scale, _ = match.groups()
+    value = Decimal(digits.replace(",", "")) * _SCALE.get((scale or "").lower(), 1)
+    near = text[max(0, match.start() - 12) : match.end() + 3]
+    return Number(value.normalize(), match.group().strip(), bool(_ROUND.search(near)))
+
+
+def _number_word(match: re.Match[str]) -> Number:
+    value = _WORDS[match.group(1).lower()] + _WORDS.get((match.group(2) or "").lower(), 0)
+    return Number(Decimal(value).normalize(), match.group())
+
+
+_PROPER = frozenset(("nr", "ns", "nt", "nz", "nrt", "nrfg"))
+"""Tags of jieba for persons, places, organisations and other proper names."""
+_IDENTIFIER = re.compile(r"\b(?=[\w./-]*\d)(?=[\w./-]*[A-Za-z])[A-Za-z0-9][\w./-]*[A-Za-z0-9]\b")
+_QUOTED = re.compile(r"《([^》]{2,60})》|“([^”]{2,60})”|\"([^\"]{2,60})\"|「([^」]{2,60})」")
+_COMMON = (
+    "the a an in on at for from to of and or but if when while as it its this that these those there they he she we "
+    "you i his her their our is was are were be been according based after before during however therefore thus also "
+    "both each all no not yes since because although with by under which who what how additionally furthermore "
+    "moreover overall finally first second third then the question passage text answer monday tuesday wednesday "
+    "thursday friday saturday sunday one some many most such other another"
+)
+_COMMON_CAPITALS = frozenset(_COMMON.split()) | frozenset(_MONTHS)
+
+
+def names_of(sentence: str) -> list[str]:
+    """Names, identifiers and quoted titles in a sentence, as written, each once, in order.
+
+    English: capitalised words inside the sentence, and at its start when another follows. Chinese: what jieba's
+    tagger takes for a person, place, organisation or other proper name, and what stands in 《》 or quotes.
+    """
+    text = unicodedata.normalize("NFKC", sentence)
+    names = [next(g for g in m.groups() if g) for m in _QUOTED.finditer(text)]
+    names += [m.group() for m in _IDENTIFIER.finditer(text)]
+    first = re.search(r"\w", text)
+    words = list(re.finditer(r"[A-Z][A-Za-z&'’.-]*", text))
+    for index, match in enumerate(words):
+        word = re.sub(r"['’]s$", "", match.group()).strip(".'’-")
+        starts = first is not None and match.start() == first.start()
+        follows = index + 1 < len(words) and text[match.end() : words[index + 1].start()] in (" ", " of ", " & ")
+        if len(word) > 1 and word.lower() not in _COMMON_CAPITALS and (not starts or follows or word.isupper()):
+            names.append(word)
+    if HAN.search(text):
+        names += [word for word, tag in _tagged(text) if tag in _PROPER and len(word) > 1]
+    return list(dict.fromkeys(names))
+
+
+@functools.lru_cache(maxsize=512)
+def _tagged(text: str) -> tuple[tuple[str, str], ...]:
+    return tuple((pair.word, pair.flag) for pair in _tagger().cut(text))
+
+
+@functools.cache
+def _tagger() -> Any:
+    import logging
+
+    import jieba
+    import jieba.posseg
+
+    jieba.setLogLevel(logging.WARNING)
+    return jieba.posseg.dt
+
+
+def squash(text: str) -> str:
+    """Folded letters and digits alone, for comparing names across spacing and punctuation."""
+    return "".join(c for c in fold(text) if c.isalnum())

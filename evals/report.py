@@ -1,0 +1,104 @@
+"""The page docs/quality.md from the reports that the evaluation printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+RETRIEVAL_COLUMNS = ("hit@1", "hit@5", "hit@10", "recall@10", "mrr@10", "ndcg@10", "evidence@5", "evidence@10")
+ANSWER_COLUMNS = ("token_f1", "contains")
+
+_HEAD = """# Quality
+
+Written by `make eval`; do not edit. Every figure is what `alioth eval retrieval --json` or `alioth eval answers --json`
+printed. What the figures mean is told in [evaluation.md](evaluation.md).
+"""
+
+
+def quality_page(
+    retrieval: Mapping[str, Mapping[str, Any]],
+    answers: Mapping[str, Mapping[str, Any]],
+    skipped: Mapping[str, str],
+    facts: Sequence[str],
+) -> str:
+    """Markdown of the page.
+
+    Args:
+        retrieval, answers: report by name of the set, in the order of the rows.
+        skipped: reason by name of a set that was not measured.
+        facts: lines about when, where and with which models.
+    """
+    parts = [_HEAD, "\n".join(f"- {fact}" for fact in facts)]
+    if retrieval:
+        parts += ["## Retrieval", _retrieval_table(retrieval)]
+    if answers:
+        parts += ["## Answers", _answers_table(answers)]
+    if skipped:
+        parts += ["## Not measured", "\n".join(f"- {name}: {reason}" for name, reason in skipped.items())]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are figures."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def figure(value: Any, places: int = 3) -> str:
+    """A number as the tables show it; a dash for what could not be judged."""
+    if value is None:
+        return "–"
+    return f"{value:.{places}f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _retrieval_table(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    header = ("set", "questions", *RETRIEVAL_COLUMNS, "p50 ms", "p95 ms", "documents", "chunks", "ingest s")
+    rows = []
+    for name, report in reports.items():
+        latency, ingest = report["latency_ms"], report["ingest"]
+        rows.append(
+            (
+                name,
+                figure(report["questions"]),
+                *(figure(report[column]) for column in RETRIEVAL_COLUMNS),
+                figure(latency["p50"], 1),
+                figure(latency["p95"], 1),
+                figure(ingest["documents"]),
+                figure(ingest["chunks"]),
+                figure(float(ingest["seconds"]), 0),
+            )
+        )
+    return f"{table(header, rows)}\n\n{_mean_line(reports)}"
+
+
+def _mean_line(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    known = [report["mrr@10"] for report in reports.values() if report["mrr@10"] is not None]
+    return f"Mean MRR@10 over the {len(known)} sets: **{sum(known) / len(known):.3f}**." if known else ""
+
+
+def _answers_table(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    header = (
+        "set",
+        "questions",
+        *ANSWER_COLUMNS,
+        "refused rightly",
+        "refused wrongly",
+        "citation precision",
+        "unsupported sentences",
+        "s per answer",
+    )
+    rows = []
+    for name, report in reports.items():
+        rows.append(
+            (
+                name,
+                figure(report["questions"]),
+                *(figure(report[column]) for column in ANSWER_COLUMNS),
+                figure(report["refusal"]["recall"]),
+                figure(report["refusal"]["false_rate"]),
+                figure(report["citation_precision"]),
+                figure(report["unsupported_rate"]),
+                figure(report["seconds_per_answer"], 2),
+            )
+        )
+    return table(header, rows)

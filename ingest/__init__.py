@@ -1,0 +1,1 @@
+"""File to searchable chunks: sniff, parse, chunk, embed, store."""

@@ -1,0 +1,48 @@
+"""Parsed documents and errors as JSON, between a parser child and its parent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.errors import DOCUMENT_ERRORS, DocumentError
+from core.types import Block, BlockKind, Locator, ParsedDocument, Problem
+
+
+def document_to_dict(parsed: ParsedDocument) -> dict[str, Any]:
+    """JSON form of a parsed document."""
+    return {
+        "blocks": [
+            [block.kind.value, block.text, block.level, block.header, block.locator.to_dict()]
+            for block in parsed.blocks
+        ],
+        "media_type": parsed.media_type,
+        "title": parsed.title,
+        "pages": parsed.pages,
+        "problems": [problem.to_dict() for problem in parsed.problems],
+        "metadata": dict(parsed.metadata),
+    }
+
+
+def document_from_dict(data: dict[str, Any]) -> ParsedDocument:
+    """Inverse of `document_to_dict`."""
+    return ParsedDocument(
+        blocks=tuple(
+            Block(BlockKind(kind), text, Locator.from_dict(place), level, header)
+            for kind, text, level, header, place in data["blocks"]
+        ),
+        media_type=data["media_type"],
+        title=data["title"],
+        pages=data["pages"],
+        problems=tuple(Problem(**problem) for problem in data["problems"]),
+        metadata=data["metadata"],
+    )
+
+
+def error_to_dict(error: DocumentError) -> dict[str, Any]:
+    """JSON form of a document error."""
+    return {"code": error.code, "message": error.message, "hint": error.hint, "page": error.page}
+
+
+def error_from_dict(data: dict[str, Any]) -> DocumentError:
+    """Inverse of `error_to_dict`."""
+    return DOCUMENT_ERRORS.get(data["code"], DocumentError)(data["message"], data["hint"], data["page"])

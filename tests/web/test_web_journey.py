@@ -1,0 +1,255 @@
+"""A person's way through the product in real Chromium, against the real processes: set-up link to cited answer."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parents[2]
+SHOTS = ROOT / "build" / "screenshots"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+PASSWORD = "correct horse battery"
+SLOW_MS = 120_000
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    pytest.mark.timeout(900),
+]
+
+
+class Served:
+    """A running `alioth serve`: its address, the one-time link it printed."""
+
+    def __init__(self, url: str, link: str) -> None:
+        self.url, self.link = url, link
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("journey")
+    port = free_port()
+    out = (home / "serve.out").open("w+b")
+    environment = {**os.environ, "ALIOTH_HOME": str(home / "data"), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--no-help-collection"],
+        env=environment,
+        stdout=out,
+        stderr=subprocess.STDOUT,
+        cwd=home,
+        start_new_session=True,
+    )
+    try:
+        yield Served(f"http://127.0.0.1:{port}", _link(process, home / "serve.out"))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        finally:
+            out.close()
+
+
+def _link(process: subprocess.Popen[bytes], out: Path, seconds: float = 240) -> str:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        text = out.read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"http://\S+/setup\?token=\S+", text)
+        if found and "models" in text.partition("setup?token")[0] + text:
+            return found.group()
+        time.sleep(0.5)
+    raise AssertionError(f"alioth serve printed no set-up link:\n{out.read_text(encoding='utf-8', errors='replace')}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def travel_pdf() -> bytes:
+    """A PDF with real text, one page, written by hand so that no library is needed for it."""
+    lines = [
+        "Travel policy",
+        "Employees send their receipts within 30 days after the trip.",
+        "The company pays hotel costs up to 140 euros per night in Berlin.",
+        "Flights above six hours may be booked in premium economy class.",
+    ]
+    text = "BT /F1 14 Tf 72 760 Td 24 TL " + " ".join(f"({line}) Tj T*" for line in lines) + " ET"
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
+        "/Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+        f"<< /Length {len(text)} >>\nstream\n{text}\nendstream",
+    ]
+    out = io.BytesIO(b"%PDF-1.4\n")
+    out.seek(0, io.SEEK_END)
+    places = []
+    for number, body in enumerate(objects, start=1):
+        places.append(out.tell())
+        out.write(f"{number} 0 obj\n{body}\nendobj\n".encode("latin-1"))
+    table = out.tell()
+    out.write(f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n".encode())
+    out.write("".join(f"{place:010d} 00000 n \n" for place in places).encode())
+    out.write(f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n".encode())
+    return out.getvalue()
+
+
+def leave_docx() -> bytes:
+    """A Chinese DOCX."""
+    from docx import Document
+
+    document = Document()
+    document.add_heading("员工休假管理办法", 1)
+    document.add_heading("年休假", 2)
+    document.add_paragraph("员工累计工作已满一年不满十年的，年休假为五天；已满十年不满二十年的，年休假为十天。")
+    document.add_paragraph("年休假应当在当年休完，经部门经理批准可以顺延至次年三月三十一日。")
+    document.add_heading("病假", 2)
+    document.add_paragraph("请病假须提交二级以上医院出具的证明，病假工资按本人工资的百分之八十发放。")
+    out = io.BytesIO()
+    document.save(out)
+    return out.getvalue()
+
+
+def shot(page: Page, name: str) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def set_up(page: Page, served: Served) -> None:
+    page.goto(served.link)
+    shot(page, "01_setup")
+    page.fill("[name=name]", "王芳")
+    page.fill("[name=password]", PASSWORD)
+    page.fill("[name=again]", PASSWORD)
+    page.click("button")
+    page.wait_for_selector("[data-testid=stSidebar]", timeout=SLOW_MS)
+
+
+def create_collection(page: Page) -> None:
+    page.get_by_role("link", name="知识库").click()
+    page.get_by_role("button", name="新建").click()
+    page.get_by_label("知识库名称").fill("公司制度 / Policies")
+    page.get_by_label("知识库名称").press("Enter")
+    page.get_by_test_id("stPopoverBody").get_by_role("button", name="新建").click()
+    page.get_by_test_id("stFileUploader").wait_for(timeout=SLOW_MS)
+
+
+def upload(page: Page) -> None:
+    page.get_by_test_id("stFileUploader").locator("input[type=file]").set_input_files(
+        [
+            {"name": "travel policy.pdf", "mimeType": "application/pdf", "buffer": travel_pdf()},
+            {"name": "员工休假管理办法.docx", "mimeType": "application/octet-stream", "buffer": leave_docx()},
+            {"name": "broken.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.4 not really"},
+        ]
+    )
+    page.get_by_text("travel policy.pdf").first.wait_for(timeout=SLOW_MS)
+    shot(page, "03_uploading")
+    badges = page.get_by_test_id("stBadge").or_(page.locator(".stBadge"))
+    page.wait_for_function(
+        "() => (document.body.innerText.match(/可用\\n/g) || []).length >= 2 && document.body.innerText.includes('失败')",
+        timeout=SLOW_MS,
+    )
+    assert badges.count() >= 0
+    shot(page, "04_library")
+
+
+def ask(page: Page, question: str, name: str) -> str:
+    """The text of the answer, once it is complete."""
+    before = page.get_by_test_id("stChatMessage").count()
+    box = page.get_by_test_id("stChatInput").locator("textarea")
+    box.fill(question)
+    box.press("Enter")
+    page.wait_for_function(
+        f"() => document.querySelectorAll('[data-testid=stChatMessage]').length >= {before + 2}", timeout=SLOW_MS
+    )
+    shot(page, f"{name}_streaming")
+    last = page.get_by_test_id("stChatMessage").last
+    last.get_by_test_id("stFeedback").or_(last.get_by_test_id("stButtonGroup")).first.wait_for(timeout=SLOW_MS)
+    shot(page, name)
+    return last.inner_text()
+
+
+def test_from_the_set_up_link_to_cited_answers_in_both_languages(served: Served, browser: Browser) -> None:
+    context = browser.new_context(locale="zh-CN", viewport={"width": 1280, "height": 860})
+    page = context.new_page()
+    outside: list[str] = []
+    page.on(
+        "request", lambda r: outside.append(r.url) if not r.url.startswith((served.url, "data:", "blob:")) else None
+    )
+    set_up(page, served)
+    shot(page, "02_empty")
+    create_collection(page)
+    upload(page)
+
+    page.get_by_role("link", name="问答").click()
+    chinese = ask(page, "工作满十二年的员工年休假有几天？", "05_answer_zh")
+    assert "十天" in chinese
+    english = ask(page, "How much does the company pay for a hotel in Berlin?", "06_answer_en")
+    assert "140" in english
+
+    last = page.get_by_test_id("stChatMessage").last
+    last.get_by_text("出处").first.click()
+    last.get_by_text("travel policy.pdf").first.wait_for(timeout=SLOW_MS)
+    shot(page, "07_sources")
+    last.get_by_role("button", name="查看原页").first.click()
+    image = page.get_by_role("dialog").locator("img.al-page")
+    image.wait_for(timeout=SLOW_MS)
+    page.wait_for_function("() => document.querySelector('img.al-page').naturalWidth > 400", timeout=SLOW_MS)
+    shot(page, "08_page_image")
+    page.keyboard.press("Escape")
+
+    assert "c=" in page.url
+    page.reload()
+    page.get_by_text("工作满十二年的员工年休假有几天？").first.wait_for(timeout=SLOW_MS)
+    page.get_by_text("How much does the company pay for a hotel in Berlin?").first.wait_for(timeout=SLOW_MS)
+    shot(page, "09_after_refresh")
+
+    page.goto(f"{served.url}/logout")
+    page.click("button")
+    page.wait_for_url("**/login")
+    shot(page, "10_login")
+    page.fill("[name=name]", "王芳")
+    page.fill("[name=password]", PASSWORD)
+    page.click("button")
+    page.wait_for_selector("[data-testid=stSidebar]", timeout=SLOW_MS)
+    page.get_by_test_id("stSidebar").get_by_text("工作满十二年的员工年休假有几天？").first.click()
+    page.get_by_test_id("stChatMessage").first.wait_for(timeout=SLOW_MS)
+    assert outside == []
+    context.close()
