@@ -14,7 +14,7 @@ RUN apt-get update \
 
 # The slowest step first, so that it stays in the cache of the engine.
 ARG LLAMA_VERSION=0.3.36
-ARG LLAMA_CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON"
+ARG LLAMA_CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON"
 RUN python3 -m venv /opt/alioth \
  && CMAKE_ARGS="${LLAMA_CMAKE_ARGS}" /opt/alioth/bin/python -m pip wheel --no-deps --no-cache-dir \
       --wheel-dir /opt/llama "llama-cpp-python==${LLAMA_VERSION}"

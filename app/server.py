@@ -38,7 +38,7 @@ def build_app(alioth: wiring.Alioth) -> App:
     from starlette.middleware import Middleware
     from streamlit.web.server.starlette import App
 
-    from app.web.gate import Gate
+    from app.web.gate import Gate, page_policy
     from app.web.routes import build_routes
 
     wiring.use(alioth)
@@ -60,10 +60,27 @@ def build_app(alioth: wiring.Alioth) -> App:
     return App(
         SCRIPT,
         routes=[route for route, _ in build_routes(alioth)],
-        middleware=[Middleware(Gate, find=find, public_url=alioth.settings.web.public_url)],
+        middleware=[
+            Middleware(
+                Gate,
+                find=find,
+                public_url=alioth.settings.web.public_url,
+                policy=page_policy(_streamlit_inline_scripts()),
+            )
+        ],
         lifespan=lifespan,
         on_script_error=_show_error,
     )
+
+
+def _streamlit_inline_scripts() -> list[str]:
+    """Texts of the inline scripts of the page that the installed Streamlit serves."""
+    import re
+
+    import streamlit
+
+    page = (Path(streamlit.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    return [script for script in re.findall(r"<script>(.*?)</script>", page, re.DOTALL) if script.strip()]
 
 
 def configure_streamlit(settings: Settings) -> None:

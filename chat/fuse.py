@@ -9,8 +9,8 @@ from core.types import ScoredChunk
 
 READS = 0.05
 BLIND = 0.30
-DENSE_SHARE_READS = 0.5
-DENSE_SHARE_BLIND = 0.2
+DENSE_SHARE_READS = 0.55
+DENSE_SHARE_BLIND = 0.1
 RANK_OFFSET = 60
 FOLLOW_UP_SHARE = 0.3
 """Weight of a follow-up as it was typed, beside its stand-alone form."""

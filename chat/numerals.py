@@ -7,7 +7,7 @@ import re
 _DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"〇": 0, "○": 0, "两": 2, "壹": 1, "贰": 2, "叁": 3}
 _UNITS = {"十": 10, "百": 100, "千": 1000}
 _BIG = {"万": 10_000, "亿": 100_000_000}
-_RUN = re.compile(r"[零〇○一二三四五六七八九两壹贰叁十百千万亿]+(?:点[零〇一二三四五六七八九]+)?")
+_RUN = re.compile(r"[零〇○一二三四五六七八九两壹贰叁十百千万亿]+(?:点[零〇一二三四五六七八九]+[万亿]?)?")
 _NO_NUMBER = re.compile(
     r"十分(?!之)|万一|千万(?=[不别要])|百姓|一一|一些|一般|一定|一起|一直|一样|一方面|一旦|"
     r"统一|唯一|万元|亿元|千瓦|千克|千米|百货|百科|千古|万物"
@@ -39,6 +39,9 @@ def arabic(text: str) -> str:
 
 
 def _value(run: str) -> str | None:
+    if len(run) > 1 and run[-1] in _BIG and not set(run[:-1]) & set(_BIG):
+        scaled = _value(run[:-1])
+        return None if scaled is None else scaled + run[-1]
     whole, _, fraction = run.partition("点")
     if all(c in _DIGITS for c in whole):
         if len(whole) == 2 and not fraction and not set(whole) & set("零〇○"):

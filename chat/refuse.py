@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,17 +48,24 @@ class Evidence:
         return self.results == 0 or (self.score < 0.0 and not self.foreign)
 
 
-READING_WEIGHTS = (5.4, 3.1, 9.0)
-READING_LIMIT = 8.45
+_FRAME = (
+    "mani much get tell say explain describ give list find know mean pleas summar compar happen whi does "
+    "根据 结合 总结 介绍 说明 描述 告诉 比较 内容 情况 时候 什么样 请问 分别 具体 进行 主要"
+)
+FRAME_WORDS = frozenset(_FRAME.split())
+"""Search tokens that only frame a question: their absence from a document says nothing."""
+_ASKS = re.compile(r"^(?:哪.*|何[为时处种人]|多[少长大高远久].*|几.|为何|如何|是否)$")
+READING_WEIGHTS = (5.0, 1.0, 10.0)
+READING_LIMIT = 7.2
 BLIND_WEIGHTS = (5.2, 5.0)
-BLIND_LIMIT = 4.6
+BLIND_LIMIT = 4.75
 
 
 def weigh(
     tokens: Sequence[str], ranked: Sequence[ScoredChunk], similarity: float | None, foreign: bool = False
 ) -> Evidence:
     """Evidence for a question with these search tokens in chunks ranked best first."""
-    wanted = list(dict.fromkeys(tokens))
+    wanted = [token for token in dict.fromkeys(tokens) if token not in FRAME_WORDS and not _ASKS.search(token)]
     found = [present(searchable(item.chunk), wanted) for item in ranked[:CANDIDATES]]
     seen = {token: sum(token in one for one in found) for token in wanted}
     weights = {token: math.log1p(max(1, len(found)) / (0.5 + seen[token])) for token in wanted}

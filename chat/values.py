@@ -26,13 +26,13 @@ _DATES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), fields)
     for pattern, fields in (
         (rf"(?<!\d){_YEAR}\s*年\s*(\d{{1,2}})\s*月(?:份)?\s*(\d{{1,2}})\s*[日号]", "ymd"),
-        (rf"(?<![\d.]){_YEAR}([-/.])(\d{{1,2}})\2(\d{{1,2}})(?![\d.])", "y-md"),
+        (rf"(?<![\d.]){_YEAR}([-/.])(\d{{1,2}})\2(\d{{1,2}})(?!\d|\.\d)", "y-md"),
         (rf"(?<!\d){_YEAR}\s*年\s*(\d{{1,2}})\s*月", "ym"),
         (r"(?<!\d)(\d{1,2})\s*月\s*(\d{1,2})\s*[日号]", "md"),
         (r"(?<!\d)(\d{1,2})\s*月(?!内)", "m"),
         (rf"(?<!\d){_YEAR}\s*年", "y"),
         (rf"\b{_MONTH}\s+{_DAY},?\s+{_YEAR}\b", "mdy"),
-        (rf"\b{_DAY}(?:\s+of)?\s+{_MONTH},?\s+{_YEAR}\b", "dmy"),
+        (rf"\b{_DAY}(?:\s+of)?,?\s+{_MONTH},?\s+{_YEAR}\b", "dmy"),
         (rf"\b{_MONTH},?\s+{_YEAR}\b", "my"),
         (rf"\b{_DAY}(?:\s+of)?\s+{_MONTH}", "dm"),
         (rf"\b{_MONTH}\s+{_DAY}\b(?!,?\d|\s*(?:%|percent))", "md"),
@@ -44,7 +44,7 @@ _SCALE = {
     "billion": 10**9, "bn": 10**9, "million": 10**6, "mn": 10**6, "thousand": 10**3, "k": 10**3,
 }  # fmt: skip
 _NUMBER = re.compile(
-    r"(?<![\w.])(百分之)?(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)\s*"
+    r"(?<![A-Za-z0-9_.])(百分之)?(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)\s*"
     r"(万亿|千万|百万|十万|亿|万|trillion\b|billion\b|bn\b|million\b|mn\b|thousand\b|k\b)?\s*"
     r"(%|percent\b|per cent\b|‰)?",
     re.IGNORECASE,
@@ -102,7 +102,9 @@ def values_of(text: str) -> Values:
             if date is not None:
                 dates.append(date)
                 folded = folded[: match.start()] + "\0" * len(match.group()) + folded[match.end() :]
-    folded = re.sub(r"^\s*\(?\d{1,2}[.)、]\s", lambda m: " " * len(m.group()), folded, flags=re.MULTILINE)
+    folded = re.sub(
+        r"(?:^|[:：;；])\s*\(?\d{1,2}[.)、](?!\d)", lambda m: " " * len(m.group()), folded, flags=re.MULTILINE
+    )
     numbers = [_number(match, folded) for match in _NUMBER.finditer(folded)]
     numbers += [_number_word(match) for match in _NUMBER_WORD.finditer(folded)]
     return Values(tuple(numbers), tuple(dates))
@@ -132,8 +134,12 @@ def _number_word(match: re.Match[str]) -> Number:
 
 _PROPER = frozenset(("nr", "ns", "nt", "nz", "nrt", "nrfg"))
 """Tags of jieba for persons, places, organisations and other proper names."""
-_IDENTIFIER = re.compile(r"\b(?=[\w./-]*\d)(?=[\w./-]*[A-Za-z])[A-Za-z0-9][\w./-]*[A-Za-z0-9]\b")
+_IDENTIFIER = re.compile(
+    r"\b(?!\d+(?:st|nd|rd|th)\b)(?=[\w./-]*\d)(?=[\w./-]*[A-Za-z])[A-Za-z0-9][\w./-]*[A-Za-z0-9]\b"
+)
 _QUOTED = re.compile(r"《([^》]{2,60})》|“([^”]{2,60})”|\"([^\"]{2,60})\"|「([^」]{2,60})」")
+_ANONYMISED = re.compile(r"[\u4e00-\u9fff]某某?(?![些个种地年月日天处事公])")
+"""Names as Chinese judgments write them: 王某, 王某某."""
 _COMMON = (
     "the a an in on at for from to of and or but if when while as it its this that these those there they he she we "
     "you i his her their our is was are were be been according based after before during however therefore thus also "
@@ -162,6 +168,7 @@ def names_of(sentence: str) -> list[str]:
         if len(word) > 1 and word.lower() not in _COMMON_CAPITALS and (not starts or follows or word.isupper()):
             names.append(word)
     if HAN.search(text):
+        names += [m.group() for m in _ANONYMISED.finditer(text)]
         names += [word for word, tag in _tagged(text) if tag in _PROPER and len(word) > 1]
     return list(dict.fromkeys(names))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,11 @@ from core.types import SentenceCheck, Verdict
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 LEAST_OVERLAP = {"zh": 0.5, "en": 0.5}
 SAME_STATEMENT = 0.6
+NEAR_STATEMENT = 0.3
+NEAR_SHARE = 0.7
+CLEAR_STATEMENT = 0.6
+ELSEWHERE = 0.55
+FEWEST_TOKENS = 3
 LEAST_SIMILARITY = 0.6
 ROUNDING = 0.05
 _FILLER = "\u2060"
@@ -28,6 +33,14 @@ _NOT_CHINESE = re.compile(
     r"不(?!仅|但|断|同|少|过|论|管|久|动产|错|良|当|锈|足|法|可抗力|正当)|没(?!收)|未(?!来|婚|成年|遂)|"
     r"无(?!锡|论|线|人机|期|形)|非(?!常|洲|法|遗)|勿|否(?!则)|并非|禁止|不得"
 )
+
+_ANY_NEGATION = re.compile(
+    _NOT_CHINESE.pattern + r"|[无缺免拒禁]|\b(?:not|never|no|none|neither|nor|without|cannot|nobody|nothing|lack\w*|"
+    r"fail\w*|refus\w*|except|unable|un\w+ed|exclud\w+)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(r"[，；;。]|, | and | while ")
+_UNITS = frozenset(("年", "月", "日", "元", "亿元", "万元", "人", "million", "billion", "year"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +117,7 @@ def problem_of(sentence: str, sources: Sequence[str], embed: Embed | None = None
         return ""
     if (detect_language(joined) == "zh") != (language == "zh"):
         return _similarity_problem(sentence, joined, embed)
-    problem = _negation_problem(sentence, tokens, joined, language)
+    problem = _negation_problem(sentence, tokens, joined, language) or _place_problem(sentence, joined)
     if problem:
         return problem
     absent = [token for token in tokens if token not in present(joined, tokens)]
@@ -159,23 +172,64 @@ def _name_problem(sentence: str, source: str) -> str:
 
 
 def _negation_problem(sentence: str, tokens: Sequence[str], source: str, language: str) -> str:
+    """A “not” that none of the closest source sentences has, or one of the closest that the sentence drops."""
     pattern = _NOT_CHINESE if language == "zh" else _NOT_ENGLISH
-    negated = bool(pattern.search(sentence))
-    best, overlap = "", 0.0
-    for start, end in split_sentences(source):
-        share = len(present(source[start:end], tokens)) / len(tokens)
-        if share > overlap:
-            best, overlap = source[start:end], share
-    if overlap < SAME_STATEMENT or bool(pattern.search(best)) == negated:
+    said = pattern.search(sentence)
+    ranked = sorted(
+        ((len(present(part, tokens)) / len(tokens), part) for part in _parts(source)), key=lambda pair: -pair[0]
+    )
+    if not ranked or ranked[0][0] < NEAR_STATEMENT:
         return ""
-    word = pattern.search(sentence if negated else best)
-    return f"“{word.group() if word else ''}” stands only in the {'answer' if negated else 'source'}."
+    share, best = ranked[0]
+    if said is not None:
+        near = [part for overlap, part in ranked if overlap >= NEAR_SHARE * share]
+        if not any(_ANY_NEGATION.search(part) for part in near):
+            return f"“{said.group()}” stands only in the answer."
+        return ""
+    given = pattern.search(best)
+    if given is not None and share >= SAME_STATEMENT and len(pattern.findall(best)) % 2:
+        return f"“{given.group()}” stands only in the source."
+    return ""
+
+
+def _place_problem(sentence: str, source: str) -> str:
+    """A date or number that the source has, but in a statement about something else than this clause says."""
+    parts = _parts(source)
+    # A sentence without a date of its own goes on about the date before it.
+    wide = [part if i == 0 or values_of(part).dates else parts[i - 1] + part for i, part in enumerate(parts)]
+    for clause, tokens in _clauses(sentence):
+        shares = [len(present(part, tokens)) / len(tokens) for part in wide]
+        best = max(shares, default=0.0)
+        said = values_of(clause)
+        # A year alone often stands once, in a heading, for all that follows.
+        alone = [(d.shown, Values((), (d,))) for d in said.dates if d.month]
+        for shown, one in alone + [(n.shown, Values((n,), ())) for n in said.numbers]:
+            here = [s for s, part in zip(shares, wide, strict=True) if not _value_problem(one, values_of(part))]
+            if here and best >= CLEAR_STATEMENT and max(here) < ELSEWHERE * best:
+                return f"“{shown}” stands in the source, but not where it speaks of this."
+    return ""
+
+
+def _clauses(sentence: str) -> Iterator[tuple[str, list[str]]]:
+    """Clauses with enough words to be looked up, and these words; shorter ones go with the next."""
+    clause = ""
+    for piece in _CLAUSE.split(sentence):
+        clause = f"{clause} {piece}".strip()
+        words = (t for t in dict.fromkeys(segment(clause)) if t not in _UNITS and not any(c.isdigit() for c in t))
+        tokens = list(words)
+        if len(tokens) >= FEWEST_TOKENS:
+            yield clause, tokens
+            clause = ""
+
+
+def _parts(source: str) -> list[str]:
+    return [source[start:end] for start, end in split_sentences(source)]
 
 
 def _similarity_problem(sentence: str, source: str, embed: Embed | None) -> str:
     if embed is None:
         return "The source is in another language; its words could not be compared."
-    parts = [source[start:end] for start, end in split_sentences(source)]
+    parts = _parts(source)
     vectors = embed([sentence, *parts])
     best = float((vectors[1:] @ vectors[0]).max())
     return "" if best >= LEAST_SIMILARITY else f"Nothing in the source is close to it (similarity {best:.2f})."

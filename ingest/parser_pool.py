@@ -93,6 +93,9 @@ class ParserPool:
         try:
             child = self._alive(child)
             reply = child.ask(request, timeout_s)
+            if "fault" in reply:  # out of memory: it ends itself after this reply
+                self._drop(child)
+                child = None
         except _ChildLost as lost:
             if child is not None:
                 self._drop(child)

@@ -107,6 +107,7 @@ class Pipeline:
         """Remove vectors, rows and originals that nothing refers to any more. Gives how many versions were cleared."""
         cleared = 0
         seen: set[str] = set()
+        touched: set[str] = set()
         while True:
             batch = [entry for entry in self._documents.purgeable(PURGE_BATCH) if entry.version_id not in seen]
             if not batch:
@@ -117,7 +118,10 @@ class Pipeline:
                     self._vectors.delete(entry.vector_key, entry.chunk_ids)
                 self._documents.purged(entry.version_id)
                 self._documents.remove_unused(entry.content_hash, self._files.delete)
+                touched.add(_collection_id(entry.vector_key))
                 cleared += 1
+        for collection_id in sorted(touched):
+            self._catch_up(collection_id)
         self._purge_dropped()
         return cleared
 
@@ -126,7 +130,7 @@ class Pipeline:
             return
         for key in self._collections.dropped():
             self._vectors.drop(key)
-            self._keyword.drop(key.split("-")[1])
+            self._keyword.drop(_collection_id(key))
             self._collections.forget_dropped(key)
 
     def _run(
@@ -159,3 +163,8 @@ class Pipeline:
             self._keyword.catch_up(collection_id)
         except Exception:  # every search catches up by itself, so nothing is lost but the head start
             logger.exception("keyword index of %s could not catch up", collection_id)
+
+
+def _collection_id(vector_key: str) -> str:
+    """The collection in a name such as `c-<collection>-<fingerprint>`."""
+    return vector_key.split("-")[1]

@@ -83,6 +83,7 @@ class ComputeGate:
         self._busy = False
         self._questions = 0
         self._answers = 0
+        self._asked_at = float("-inf")
         self._ingest: deque[object] = deque()
         self._ingest_since = 0.0
 
@@ -91,6 +92,7 @@ class ComputeGate:
         """Hold it while the embedding of a question is computed."""
         with self._condition:
             self._questions += 1
+            self._asked_at = self._clock()
             try:
                 self._condition.wait_for(lambda: not self._busy and not self._ingest_overdue())
                 self._busy = True
@@ -131,7 +133,13 @@ class ComputeGate:
         finally:
             with self._condition:
                 self._answers -= 1
+                self._asked_at = self._clock()
                 self._condition.notify_all()
+
+    def quiet(self, seconds: float) -> bool:
+        """Whether nobody has asked anything for so long: time for sub-batches that are larger and more efficient."""
+        with self._condition:
+            return not (self._questions or self._answers) and self._clock() - self._asked_at >= seconds
 
     def _ingest_may_go(self, ticket: object) -> bool:
         if self._busy or self._ingest[0] is not ticket:

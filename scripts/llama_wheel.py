@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -21,7 +22,14 @@ def cache_folder(cuda: bool) -> Path:
     """Where the wheel for this version, CPU and card lies or will lie."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     device = "cuda" if cuda else "cpu"
-    return root / "alioth" / "wheels" / f"llama-cpp-python-{VERSION}-{device}-{cpu_fingerprint()}"
+    key = hashlib.sha256(f"{cpu_fingerprint()} {_switches(cuda)}".encode()).hexdigest()[:12]
+    return root / "alioth" / "wheels" / f"llama-cpp-python-{VERSION}-{device}-{key}"
+
+
+def _switches(cuda: bool) -> str:
+    """For cmake. LLAVA_BUILD: pictures as input, which Alioth has no use for, are a tenth of the work."""
+    given = os.environ.get("CMAKE_ARGS", "")
+    return f"-DLLAVA_BUILD=OFF -DGGML_NATIVE=ON -DGGML_CUDA={'ON' if cuda else 'OFF'} {given}".strip()
 
 
 def cached_wheel(cuda: bool) -> Path | None:
@@ -39,8 +47,7 @@ class WheelBuild:
         self._work = Path(tempfile.mkdtemp(prefix="build-", dir=self._folder.parent))
         self._log = self._work / "build.log"
         self._started = time.monotonic()
-        switches = ["-DGGML_NATIVE=ON", f"-DGGML_CUDA={'ON' if cuda else 'OFF'}"]
-        environment = {**os.environ, "CMAKE_ARGS": " ".join([os.environ.get("CMAKE_ARGS", ""), *switches]).strip()}
+        environment = {**os.environ, "CMAKE_ARGS": _switches(cuda)}
         command = [
             str(python),
             "-m",

@@ -137,8 +137,8 @@ class VectorIndex:
             connection, self._connection = self._connection, None
             self._handles.clear()
         if connection is not None:
-            connection._server._session.close()
-            connection.close()
+            connection._session.close()
+            connection.stop()
 
     def _on(self, key: str, action: Callable[[Any], T], *, create: bool = False) -> T | None:
         """Run `action` on the Chroma collection; None when it is absent. A handle gone stale is fetched anew."""
@@ -162,13 +162,15 @@ class VectorIndex:
         with self._lock:
             handle = None if fresh else self._handles.get(key)
         if handle is None:
-            client = self._client()
+            from chromadb.api.models.Collection import Collection
+
+            server = self._client()
             if create:
-                handle = client.get_or_create_collection(
-                    key, embedding_function=None, configuration={"hnsw": {"space": "ip"}}
-                )
+                space: Any = {"hnsw": {"space": "ip"}, "embedding_function": None}
+                model = server.create_collection(key, configuration=space, get_or_create=True)
             else:
-                handle = client.get_collection(key, embedding_function=None)
+                model = server.get_collection(key)
+            handle = Collection(client=server, model=model, embedding_function=None)
             with self._lock:
                 self._handles[key] = handle
         return handle
@@ -225,10 +227,12 @@ def _page(offset: int, collection: Any) -> list[str]:
 
 
 def _connect(url: str) -> Any:
-    """A Chroma client with time limits that ignores proxies of the environment: nothing leaves the house."""
+    """Chroma's HTTP interface with time limits, and deaf to proxies of the environment: nothing leaves the house.
+
+    chromadb.HttpClient makes its own connection without either, so the layer below it is taken.
+    """
     import httpx
     from chromadb.api import ServerAPI
-    from chromadb.api.client import Client
     from chromadb.config import Settings, System
 
     parts = urlsplit(url)
@@ -247,4 +251,4 @@ def _connect(url: str) -> Any:
         trust_env=False,
     )
     plain.close()
-    return Client.from_system(system)
+    return server

@@ -6,7 +6,9 @@ identity headers it sets, and whatever a client sends under those names is throw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -25,14 +27,6 @@ TRUSTED_HEADERS = {USER_HEADER.decode(): "user_id", SIGN_IN_HEADER.decode(): "si
 PUBLIC_PATHS = frozenset({"/login", "/setup", "/healthz", "/readyz", "/assets/pages.css", "/favicon.ico"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-PAGE_CSP = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' 'wasm-unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "connect-src 'self' ws: wss:; media-src 'self' data: blob:; worker-src 'self' blob:; frame-src 'none'; "
-    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
-"""Streamlit's bundle needs inline styles and evaluates compiled chart code; nothing may come from another host."""
-
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
@@ -43,11 +37,33 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 
 
+def page_policy(inline_scripts: Sequence[str] = ()) -> str:
+    """Content-Security-Policy of Streamlit's pages: its own script files and these inline ones, nothing else.
+
+    Its bundle needs inline styles. No eval, nothing from another host, no plug-ins, no framing.
+    """
+    allowed = "".join(f" '{script_hash(script)}'" for script in inline_scripts)
+    return (
+        f"default-src 'self'; script-src 'self'{allowed}; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss:; media-src 'self' data: blob:; "
+        "worker-src 'self' blob:; frame-src 'none'; object-src 'none'; base-uri 'self'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+def script_hash(script: str) -> str:
+    """How a policy names an inline script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
 class Gate:
     """ASGI middleware. `find`: cookie value to the sign-in that holds now, or None; called in a worker thread."""
 
-    def __init__(self, app: ASGIApp, find: Callable[[str], SignIn | None], public_url: str = "") -> None:
+    def __init__(
+        self, app: ASGIApp, find: Callable[[str], SignIn | None], public_url: str = "", policy: str = ""
+    ) -> None:
         self._app = app
+        self._policy = (policy or page_policy()).encode()
         self._find = find
         self._public_host = urlsplit(public_url).netloc.lower() if public_url else ""
 
@@ -56,7 +72,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scope = _without_identity(scope)
-        send = _with_security_headers(send)
+        send = _with_security_headers(send, self._policy)
         if not self._origin_allowed(scope):
             await _refuse(scope, receive, send, 403, "cross_origin")
             return
@@ -126,13 +142,13 @@ def _first_values(scope: Scope) -> dict[bytes, bytes]:
     return values
 
 
-def _with_security_headers(send: Send) -> Send:
+def _with_security_headers(send: Send, policy: bytes) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", []))
             present = {name.lower() for name, _ in headers}
             if b"content-security-policy" not in present:
-                headers.append((b"content-security-policy", PAGE_CSP.encode()))
+                headers.append((b"content-security-policy", policy))
             headers.extend(pair for pair in SECURITY_HEADERS if pair[0] not in present)
             message = {**message, "headers": headers}
         await send(message)

@@ -14,6 +14,8 @@ def run() -> None:
     """One rerun of the page."""
     st.set_page_config(page_title="Alioth", page_icon=str(ASSETS / "icon.png"), layout="centered")
     st.html(ASSETS / "app.css")
+    if state.language() == "zh":
+        st.html(ASSETS / "app.zh.css")
     who = state.principal()
     views = {
         "chat": st.Page(chat.page, title=state.t("nav.chat"), icon=":material/forum:", default=True),

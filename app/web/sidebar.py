@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.web import state
+from app.web import dialogs, state
 from app.web.failures import shown
 from app.web.messages import LANGUAGES
 from app.web.pages import ASSETS
@@ -63,11 +64,12 @@ def _row(conversation: Conversation, current: bool, who: Principal, chat: Page) 
             icon=":material/more_horiz:",
             format_func=lambda name: state.t(f"chat.{name}"),
         )
-    if choice == "rename":
-        st.session_state["renaming"] = conversation.id
+    if choice:
+        dialogs.ask(f"conversation.{choice}", conversation.id)
+    if dialogs.is_open("conversation.rename", conversation.id):
         _rename(conversation, who)
-    elif choice == "delete":
-        _delete(conversation, who, chat)
+    elif dialogs.is_open("conversation.delete", conversation.id):
+        _delete(conversation, who)
 
 
 def _go(chat: Page, conversation: str) -> None:
@@ -76,43 +78,38 @@ def _go(chat: Page, conversation: str) -> None:
 
 
 def _rename(conversation: Conversation, who: Principal) -> None:
-    @st.dialog(state.t("chat.rename"))
+    @st.dialog(state.t("chat.rename"), on_dismiss=dialogs.close)
     def ask() -> None:
         title = st.text_input(state.t("chat.title"), value=conversation.title, max_chars=200)
         if st.button(state.t("page.save"), type="primary") and title.strip():
             state.check_sign_in()
             with shown():
                 state.alioth().conversations.rename(conversation.id, who.user_id, title.strip())
+                dialogs.close()
                 st.rerun()
 
     ask()
 
 
-def _delete(conversation: Conversation, who: Principal, chat: Page) -> None:
-    @st.dialog(state.t("chat.delete"))
+def _delete(conversation: Conversation, who: Principal) -> None:
+    @st.dialog(state.t("chat.delete"), on_dismiss=dialogs.close)
     def ask() -> None:
         st.write(state.t("chat.delete_question"))
-        st.html(f'<p class="al-name">{label_html(conversation.title or state.t("chat.untitled"))}</p>')
+        st.html(f'<p class="al-name">{escape(conversation.title or state.t("chat.untitled"))}</p>')
         if st.button(state.t("page.delete"), type="primary", icon=":material/delete:"):
             state.check_sign_in()
             with shown():
                 state.alioth().conversations.delete(conversation.id, who.user_id)
                 if state.conversation_id() == conversation.id:
                     state.open_conversation("")
+                dialogs.close()
                 st.rerun()
 
     ask()
 
 
-def label_html(text: str) -> str:
-    """Plain text for our own markup."""
-    from html import escape
-
-    return escape(text)
-
-
 def _person(who: Principal) -> None:
-    st.html(f'<div class="al-person">{label_html(who.name)}</div>')
+    st.html(f'<div class="al-person">{escape(who.name)}</div>')
     with st.container(horizontal=True, vertical_alignment="center"):
         chosen = st.segmented_control(
             state.t("app.language"),

@@ -56,10 +56,15 @@ def parse(source: Source) -> ParsedDocument:
     return ParsedDocument(
         blocks=tuple(walker.blocks),
         media_type="text/html",
-        title=collapse(title.text_content()) if title is not None else "",
+        title=_title(title),
         problems=tuple(problems),
         metadata={"encoding": decoded.encoding},
     )
+
+
+def _title(element: Any) -> str:
+    """Words of the title element, in which markup is plain text to a browser."""
+    return "" if element is None else collapse(_TAG.sub(" ", _SCRIPT.sub(" ", str(element.text_content()))))
 
 
 def blocks_of_markup(markup: str) -> list[Block]:

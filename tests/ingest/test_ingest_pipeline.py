@@ -72,7 +72,7 @@ def test_a_deleted_collection_leaves_no_vectors(house) -> None:
     key = house.collection.vector_key
     house.collections.delete(house.collection.id)
     house.pipeline().purge()
-    assert key not in house.vectors.keys()
+    assert key not in list(house.vectors.keys())
     assert house.collections.dropped() == []
 
 

@@ -14,7 +14,9 @@ from storage.collections import CollectionStore
 from storage.tables import ChunkTable, DocumentTable, IndexChangeTable, VersionTable
 
 
-def test_a_collection_is_found_by_its_name_in_any_case(bench: Any, make_fingerprint: Callable[..., Fingerprint]) -> None:
+def test_a_collection_is_found_by_its_name_in_any_case(
+    bench: Any, make_fingerprint: Callable[..., Fingerprint]
+) -> None:
     made = bench.collections.create("  Straße 制度 ＡＢＣ ", make_fingerprint(chunker_version="7"))
     found = bench.collections.get("STRASSE 制度 abc")
     assert (found.id, found.name) == (made.id, "Straße 制度 ＡＢＣ")

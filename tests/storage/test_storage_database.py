@@ -100,7 +100,7 @@ def test_a_lock_that_is_never_released_becomes_a_storage_error(
 
 def test_a_data_directory_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match="Cannot use .*file/home.* as data directory") as caught:
+    with pytest.raises(StorageError, match=r"Cannot use .*file/home.* as data directory") as caught:
         Database(f"sqlite:///{tmp_path / 'file' / 'home' / 'alioth.db'}")
     assert "ALIOTH_HOME" in caught.value.hint
 

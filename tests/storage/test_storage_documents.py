@@ -79,9 +79,10 @@ def test_failed_bytes_are_tried_again_as_the_same_version(bench: Any) -> None:
         DocumentState.FAILED,
         {"code": "unreadable", "message": "Cannot read 'a'.", "hint": "Repair it.", "page": 3},
     )
-    assert bench.documents.submit(
-        bench.collection.id, "a", row_hash(bench, version_id), 6, retry_failed=False
-    ).outcome == "unchanged"
+    assert (
+        bench.documents.submit(bench.collection.id, "a", row_hash(bench, version_id), 6, retry_failed=False).outcome
+        == "unchanged"
+    )
     assert bench.documents.pending() == 0
     assert bench.submit("a", "broken") == version_id
     row = bench.documents.find(bench.collection.id, "a")
@@ -216,13 +217,14 @@ def test_deleting_during_processing_stops_the_worker_and_the_document_stays_gone
 
 
 def test_vectors_of_a_deleted_document_wait_for_the_lease_of_a_worker_that_may_still_write(bench: Any) -> None:
-    version_id = bench.submit("a", "1")
-    bench.take(version_id, lease_s=0.3)
-    ids = bench.store(version_id, ["x"])
-    bench.documents.delete(bench.document_id("a"))
-    assert bench.documents.purgeable() == []
-    threading.Event().wait(0.4)
-    assert [(p.version_id, p.chunk_ids) for p in bench.documents.purgeable()] == [(version_id, ids)]
+    held, lost = bench.submit("held", "1"), bench.submit("lost", "2")
+    bench.take(held, lease_s=60)
+    bench.take(lost, lease_s=0)
+    bench.store(held, ["x"])
+    ids = bench.store(lost, ["x"])
+    bench.documents.delete(bench.document_id("held"))
+    bench.documents.delete(bench.document_id("lost"))
+    assert [(p.version_id, p.chunk_ids) for p in bench.documents.purgeable()] == [(lost, ids)]
 
 
 def test_deleting_takes_the_document_from_readers_at_once_and_twice_is_not_found(bench: Any) -> None:
@@ -403,7 +405,12 @@ def test_what_a_worker_reports_is_what_lists_and_waiting_callers_see(bench: Any)
         None,
     )
     row = bench.documents.get(seen.document_id)
-    assert (row.title, row.media_type, row.problems, row.live_version_id) == ("Plan", "application/pdf", (problem,), None)
+    assert (row.title, row.media_type, row.problems, row.live_version_id) == (
+        "Plan",
+        "application/pdf",
+        (problem,),
+        None,
+    )
 
 
 def test_final_states_cannot_be_set_by_hand(bench: Any) -> None:

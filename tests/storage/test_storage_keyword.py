@@ -99,7 +99,17 @@ def test_title_path_and_heading_words_find_a_chunk(bench: Any, index: KeywordInd
 
 def test_user_text_is_never_query_syntax(bench: Any, index: KeywordIndex) -> None:
     ids = bench.ingest("a", "1", ["apple", "pear"])
-    for tokens in (["apple AND pear"], ['"'], ["*"], ["body:apple"], ["id:1"], ["applied"], ["(("], ["\x00"], ["-apple"]):
+    for tokens in (
+        ["apple AND pear"],
+        ['"'],
+        ["*"],
+        ["body:apple"],
+        ["id:1"],
+        ["applied"],
+        ["(("],
+        ["\x00"],
+        ["-apple"],
+    ):
         assert ids_for(index, bench, *tokens) == []
     assert sorted(ids_for(index, bench, "apple", "pear", "OR", "NOT")) == ids
 

@@ -108,12 +108,15 @@ def test_a_claim_can_be_limited_to_some_versions_even_to_thousands(bench: Any) -
 
 def test_a_lease_holds_until_it_runs_out_and_renewing_prolongs_it(bench: Any) -> None:
     version_id = bench.submit("a", "1")
-    bench.take(version_id, "first", lease_s=0.4)
+    bench.take(version_id, "first", lease_s=60)
     assert bench.documents.claim("second", 1, 60) == []
-    assert bench.documents.renew("first", [version_id, "0" * 32], 60) == [version_id]
-    time.sleep(0.5)
+    assert bench.documents.renew("first", [version_id, "0" * 32], 0) == [version_id]
+    assert bench.documents.renew("first", [version_id], 60) == [version_id]  # late, but nobody took it meanwhile
     assert bench.documents.claim("second", 1, 60) == []
     assert bench.documents.renew("second", [version_id], 60) == []
+    bench.documents.renew("first", [version_id], 0)
+    assert [c.version_id for c in bench.documents.claim("second", 1, 60)] == [version_id]
+    assert bench.documents.renew("first", [version_id], 60) == []
 
 
 def test_released_versions_can_be_taken_at_once_and_the_attempt_does_not_count(bench: Any) -> None:

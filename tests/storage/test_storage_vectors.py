@@ -58,7 +58,9 @@ def test_writing_an_id_again_replaces_its_vector(vectors: VectorIndex, key: str)
     assert vectors.query(key, axes[0], 1)[0][1] == pytest.approx(0.0)
 
 
-def test_more_vectors_than_one_request_holds_are_all_there(vectors: VectorIndex, key: str, make_vectors: Vectors) -> None:
+def test_more_vectors_than_one_request_holds_are_all_there(
+    vectors: VectorIndex, key: str, make_vectors: Vectors
+) -> None:
     vectors.upsert(key, range(12_000), make_vectors(12_000, 4, 4))
     assert vectors.count(key) == 12_000
     assert np.array_equal(vectors.ids(key), np.arange(12_000))
@@ -83,7 +85,8 @@ def test_an_absent_collection_is_empty_everywhere(vectors: VectorIndex, key: str
     assert vectors.count(key) == 0 and len(vectors.ids(key)) == 0 and vectors.present(key, [1]) == set()
     vectors.delete(key, [1])
     vectors.drop(key)
-    assert key not in vectors.keys()
+    names = vectors.keys()
+    assert key not in names
 
 
 def test_a_collection_dropped_and_made_anew_by_another_process_is_followed(

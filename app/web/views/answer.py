@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.web import places, state
+from app.web import dialogs, places, state
 from app.web.failures import shown
 from app.web.messages import say_or
 from app.web.reasons import reason_text
@@ -31,11 +32,11 @@ def show_answer(message: Message, who: Principal) -> None:
         st.caption(f":material/info: {state.t(key)}")
         return
     _notices(answer, message.state)
-    explain = partial(reason_text, language=state.language())
-    st.html(answer_html(message.text, answer.verification, _tooltips(answer), explain))
-    _legend(answer)
     readable = {collection.id for collection in state.readable()}
     visible = [citation for citation in answer.citations if citation.collection_id in readable]
+    explain = partial(reason_text, language=state.language())
+    st.html(answer_html(message.text, answer.verification, _tooltips(visible), explain))
+    _legend(answer)
     if visible:
         with st.expander(state.t("source.sources", count=len(visible)), icon=":material/menu_book:"):
             for citation in visible:
@@ -47,16 +48,17 @@ def show_answer(message: Message, who: Principal) -> None:
 
 def _notices(answer: Answer, message_state: str) -> None:
     for notice in answer.notices:
-        st.info(say_or(f"notice.{notice}", state.language(), notice), icon=":material/info:")
+        text = say_or(f"notice.{notice}", state.language(), notice)
+        st.html(f'<div class="al-notice">{escape(text)}</div>')
     if answer.stopped or message_state == "stopped":
         st.caption(f":material/stop_circle: {state.t('chat.stopped')}")
 
 
-def _tooltips(answer: Answer) -> dict[int, str]:
+def _tooltips(citations: Sequence[Citation]) -> dict[int, str]:
     return {
         citation.n: f"{citation.document} · {places.place_text(citation.locator, state.language())}\n"
         f"{citation.quote[:QUOTE_TOOLTIP_CHARS]}"
-        for citation in answer.citations
+        for citation in citations
     }
 
 
@@ -83,6 +85,8 @@ def _source(citation: Citation, message_id: str) -> None:
         if places.has_page_image(citation):
             key = f"p_{message_id}_{citation.n}"
             if st.button(state.t("source.page_image"), icon=":material/image_search:", key=key):
+                dialogs.ask("page", key)
+            if dialogs.is_open("page", key):
                 _page_dialog(citation, message_id)
         else:
             st.link_button(state.t("source.view"), places.view_url(citation), icon=":material/article:")
@@ -92,7 +96,7 @@ def _source(citation: Citation, message_id: str) -> None:
 
 
 def _page_dialog(citation: Citation, message_id: str) -> None:
-    @st.dialog(state.t("source.page_image"), width="large")
+    @st.dialog(state.t("source.page_image"), width="large", on_dismiss=dialogs.close)
     def view() -> None:
         state.check_sign_in()
         page = citation.locator.page or 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.web import places, state
+from app.web import dialogs, places, state
 from app.web.failures import shown
 from app.web.messages import say_or
 from app.web.render import label
@@ -47,23 +47,20 @@ def row(document: DocumentRow, role: Role) -> None:
             format_func=lambda name: state.t(f"document.{name}"),
         )
     if document.state is DocumentState.FAILED:
-        st.caption(f":red[{label(_reason(document.error))}]")
-    if choice:
-        _act(choice, document)
-
-
-def _act(choice: str, document: DocumentRow) -> None:
+        st.html(f'<div class="al-problem">{escape(_reason(document.error))}</div>')
     with shown():
-        if choice == "details":
-            _details(document)
-        elif choice == "retry":
-            retry(document)
+        if choice == "retry":
+            _retry(document)
             st.rerun()
-        elif choice == "delete":
+        elif choice:
+            dialogs.ask(f"document.{choice}", document.id)
+        if dialogs.is_open("document.details", document.id):
+            _details(document)
+        elif dialogs.is_open("document.delete", document.id):
             _delete(document)
 
 
-def retry(document: DocumentRow) -> None:
+def _retry(document: DocumentRow) -> None:
     """Queue a failed version again, with the bytes it was uploaded with."""
     from storage.versions import VersionStore
 
@@ -75,7 +72,7 @@ def retry(document: DocumentRow) -> None:
 
 
 def _delete(document: DocumentRow) -> None:
-    @st.dialog(state.t("document.delete"))
+    @st.dialog(state.t("document.delete"), on_dismiss=dialogs.close)
     def ask() -> None:
         st.write(state.t("document.delete_question"))
         st.html(f'<p class="al-name">{escape(document.path)}</p>')
@@ -86,6 +83,7 @@ def _delete(document: DocumentRow) -> None:
                 alioth.documents.delete(document.id)
                 alioth.audit.record(who.name, "document.delete", document.path, document=document.id)
                 alioth.doorbell.ring([])
+                dialogs.close()
                 st.rerun()
 
     ask()
@@ -94,7 +92,7 @@ def _delete(document: DocumentRow) -> None:
 def _details(document: DocumentRow) -> None:
     from storage.versions import VersionStore
 
-    @st.dialog(state.t("document.details"), width="large")
+    @st.dialog(state.t("document.details"), width="medium", on_dismiss=dialogs.close)
     def view() -> None:
         alioth = state.alioth()
         alioth.permissions.require(state.principal(), document.collection_id, Role.READ)

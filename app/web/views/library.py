@@ -41,9 +41,11 @@ def page() -> None:
     role = state.alioth().permissions.role(who, collection.id)
     if role is None:
         return
-    if role.rank >= Role.WRITE.rank:
-        show_upload(collection)
-    show_progress(collection)
+    with st.container():  # what comes and goes stands in boxes of its own, so that the list below does not jump
+        if role.rank >= Role.WRITE.rank:
+            show_upload(collection)
+    with st.container():
+        show_progress(collection)
     _documents(collection, role)
 
 

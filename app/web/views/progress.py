@@ -22,17 +22,18 @@ WORKING = (
 
 def show_progress(collection: Collection) -> None:
     """A line per document under way; nothing, and no polling, when there is none."""
-    if state.alioth().documents.pending(collection.id):
-        _follow(collection)
+    pending = state.alioth().documents.pending(collection.id)
+    if pending:
+        _follow(collection, pending)
 
 
 @st.fragment(run_every=POLL_S)
-def _follow(collection: Collection) -> None:
+def _follow(collection: Collection, before: int) -> None:
     alioth, who = state.alioth(), state.principal()
     if alioth.permissions.role(who, collection.id) is None:
         st.rerun()
     pending = alioth.documents.pending(collection.id)
-    if not pending:
+    if pending < before:
         st.rerun()  # the whole page: the list below has new states
     st.markdown(f"**{state.t('progress.under_way', count=pending)}**")
     under_way = alioth.documents.list(collection.id, states=WORKING[:-1], limit=SHOWN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import streamlit as st
 
 from app.web import state
@@ -39,7 +41,11 @@ def _take(collection: Collection, key: str) -> None:
     """Move every uploaded file out of memory, then give the uploader a new key so that it lets go of them."""
     alioth, who = state.alioth(), state.principal()
     problems: list[tuple[str, str]] = st.session_state.setdefault("upload_problems", [])
+    taken: set[str] = st.session_state.setdefault("uploads_taken", set())
     for upload in st.session_state.get(key) or []:
+        if upload.file_id in taken:  # a rerun that cut in calls this again with the same files
+            continue
+        taken.add(upload.file_id)
         try:
             alioth.permissions.require(who, collection.id, Role.WRITE)
             name = logical_path(upload.name)
@@ -56,8 +62,7 @@ def _take(collection: Collection, key: str) -> None:
 def _decide(collection: Collection, mine: list[Waiting]) -> None:
     with st.container(border=True):
         st.markdown(f"**{state.t('upload.exists', count=len(mine))}**")
-        for item in mine:
-            st.caption(label(item.name))
+        st.html("".join(f'<div class="al-meta">{escape(item.name)}</div>' for item in mine))
         with st.container(horizontal=True):
             for choice in (NEW_VERSION, KEEP_BOTH, SKIP):
                 if st.button(

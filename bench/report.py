@@ -1,0 +1,92 @@
+"""The page docs/performance.md."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.ingest import IngestResult
+from bench.query import QueryResult
+from evals.report import table
+
+_HEAD = """# Performance
+
+Written by `make bench`; do not edit."""
+
+_INGEST = """## Ingestion
+
+Chunks per second of the whole pipeline (parse, chunk, embed, segment, store, index, switch; processes warm) against raw
+`SentenceTransformer.encode` on the same texts in the same run. A ratio of 1 means that everything beside embedding is
+free. The CPU ratio counts processor seconds of all processes and is not distorted by other work on the machine."""
+
+_QUERY = """## Queries
+
+Retrieval of the ten best chunks without generation: embedding of the question, dense and keyword search, the join to
+live rows, fusion. 200 real questions in both languages after 10 to warm up; then the same with 8 clients at once."""
+
+
+def performance_page(ingest: Sequence[IngestResult], queries: Sequence[QueryResult], load: float) -> str:
+    """Markdown. load: average load of the machine when the run began."""
+    facts = (
+        f"- {datetime.date.today()}, {_processor()}, {os.cpu_count()} cores, no GPU, "
+        f"Python {platform.python_version()}.\n"
+        f"- Average load of the machine when the run began: {load:.1f}."
+    )
+    parts = [_HEAD, facts]
+    if ingest:
+        parts += [_INGEST, _ingest_table(ingest)]
+    if queries:
+        parts += [_QUERY, _query_table(queries)]
+        if any(result.made_up for result in queries):
+            parts.append("*: random vectors with sampled real text stand in for documents.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _ingest_table(results: Sequence[IngestResult]) -> str:
+    header = (
+        "documents", "files", "failed", "chunks", "s", "chunks/s", "raw float32 chunks/s", "raw bfloat16 chunks/s",
+        "wall ratio to float32", "CPU ratio to float32", "memory MB",
+    )  # fmt: skip
+    rows = [
+        (
+            result.name,
+            str(result.files),
+            str(result.failed),
+            f"{result.chunks:,}",
+            f"{result.seconds:.1f}",
+            f"{result.chunks / result.seconds:.1f}",
+            f"{result.chunks / result.float32.seconds:.1f}",
+            f"{result.chunks / result.bfloat16.seconds:.1f}",
+            f"{result.wall_ratio:.2f}",
+            f"{result.cpu_ratio:.2f}",
+            f"{result.memory_mb:,.0f}",
+        )
+        for result in results
+    ]
+    return table(header, rows)
+
+
+def _query_table(results: Sequence[QueryResult]) -> str:
+    header = ("chunks", "p50 ms", "p95 ms", "8 clients, p95 ms", "filled in s")
+    rows = [
+        (
+            f"{result.chunks:,}{'*' if result.made_up else ''}",
+            f"{result.p50:.1f}",
+            f"{result.p95:.1f}",
+            f"{result.clients_p95:.1f}",
+            f"{result.fill_seconds:.0f}",
+        )
+        for result in results
+    ]
+    return table(header, rows)
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()

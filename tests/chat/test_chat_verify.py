@@ -1,0 +1,199 @@
+"""The sentence check: what must agree exactly, what need only be close, and the reasons it gives."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from chat.numerals import arabic
+from chat.values import names_of, values_of
+from chat.verify import check_answer, sentences_of
+from core.types import Verdict
+
+EN = (
+    "Acme Corp was founded in Oslo on 3 May 2012 by Maria Schmidt. In March 2021 Acme Corp acquired DataPro for "
+    "$50 million. In April 2021 Acme Corp launched a new product line. Acme Corp does not sell customer data. "
+    "Revenue grew by 12% to 3.7 billion euros."
+)
+ZH = (
+    "华夏娱乐有限公司成立于2001年5月3日，注册地为上海。2020年，公司营业收入为30亿元，净利润为三亿五千万元。"
+    "被告人王某某于2022年6月15日被刑事拘留。公司没有发生重大诉讼。员工享有15天年假，增长率为百分之十二。"
+)
+
+TRUE = [
+    "Acme Corp was founded in Oslo on May 3, 2012.",
+    "Maria Schmidt founded Acme Corp on 2012-05-03.",
+    "In March 2021 Acme Corp acquired DataPro for 50,000,000 dollars.",
+    "Acme Corp does not sell customer data.",
+    "Revenue grew by 12 percent to about 3.65 billion euros.",
+    "华夏娱乐有限公司成立于二〇〇一年五月三日。",
+    "2020年公司营业收入为3,000,000,000元。",
+    "公司净利润为３.５亿元。",
+    "王某某于2022年6月15日被刑事拘留。",
+    "公司没有发生重大诉讼。",
+    "员工享有十五天年假，增长率为12％。",
+]
+FALSE = [
+    ("Acme Corp was founded in Oslo on May 4, 2012.", "May 4, 2012"),
+    ("Acme Corp was founded in Bergen on May 3, 2012.", "Bergen"),
+    ("In March 2021 Acme Corp acquired DataPro for $51 million.", "51 million"),
+    ("In April 2021 Acme Corp acquired DataPro for $50 million.", "April 2021"),
+    ("Acme Corp sells customer data.", "not"),
+    ("Acme Corp was not founded in Oslo on 3 May 2012.", "not"),
+    ("Revenue grew by 13% to 3.7 billion euros.", "13%"),
+    ("华夏娱乐有限公司成立于2001年6月3日。", "2001年6月3日"),
+    ("2020年公司营业收入为31亿元。", "31亿"),
+    ("公司净利润为四亿五千万元。", "450000000"),
+    ("李某某于2022年6月15日被刑事拘留。", "李某某"),
+    ("公司发生重大诉讼。", "没"),
+    ("员工没有享有15天年假。", "没"),
+    ("员工享有十六天年假。", "16"),
+]
+
+
+@pytest.mark.parametrize("sentence", TRUE)
+def test_a_true_sentence_is_supported_however_its_values_are_written(sentence: str) -> None:
+    [check] = check_answer(f"{sentence} [1]", {1: ZH if _is_zh(sentence) else EN})
+    assert check.verdict is Verdict.SUPPORTED, check.reason
+
+
+@pytest.mark.parametrize(("sentence", "named"), FALSE)
+def test_an_altered_value_is_caught_and_named(sentence: str, named: str) -> None:
+    [check] = check_answer(f"{sentence} [1]", {1: ZH if _is_zh(sentence) else EN})
+    assert check.verdict is Verdict.UNSUPPORTED
+    assert named in check.reason
+
+
+def _is_zh(sentence: str) -> bool:
+    return bool(re.search(r"[\u4e00-\u9fff]", sentence))
+
+
+def test_a_sentence_is_checked_against_what_it_cites_and_nothing_else() -> None:
+    sources = {1: "The warranty lasts two years.", 2: "Returns are accepted within 30 days of delivery."}
+    checks = check_answer(
+        "Returns are accepted within 30 days of delivery [1]. The warranty lasts two years [1].", sources
+    )
+    assert [check.verdict for check in checks] == [Verdict.UNSUPPORTED, Verdict.SUPPORTED]
+    assert "30" in checks[0].reason
+    [both] = check_answer("The warranty lasts two years and returns are accepted within 30 days [1][2].", sources)
+    assert both.verdict is Verdict.SUPPORTED
+    assert both.cited == (1, 2)
+
+
+def test_a_sentence_without_a_mark_is_uncited_when_others_have_marks() -> None:
+    checks = check_answer("The warranty lasts two years [1]. It is long.", {1: "The warranty lasts two years."})
+    assert [check.verdict for check in checks] == [Verdict.SUPPORTED, Verdict.UNCITED]
+
+
+def test_a_text_without_any_mark_is_checked_against_all_sources() -> None:
+    checks = check_answer(
+        "The warranty lasts two years. It costs 99 euros.",
+        {1: "The warranty lasts two years.", 2: "It costs 98 euros."},
+    )
+    assert [check.verdict for check in checks] == [Verdict.SUPPORTED, Verdict.UNSUPPORTED]
+    assert "99" in checks[1].reason
+
+
+def test_an_unknown_number_of_a_source_is_unsupported() -> None:
+    [check] = check_answer("The warranty lasts two years [4].", {1: "The warranty lasts two years."})
+    assert check.verdict is Verdict.UNSUPPORTED
+    assert "[4]" in check.reason
+
+
+def test_a_sentence_about_something_else_is_unsupported() -> None:
+    [check] = check_answer("The canteen serves vegetarian lunch daily [1].", {1: "The warranty lasts two years."})
+    assert check.verdict is Verdict.UNSUPPORTED
+    assert "does not mention" in check.reason
+
+
+def test_across_languages_similarity_decides() -> None:
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        near = np.array([1.0, 0.0], dtype=np.float32)
+        far = np.array([0.0, 1.0], dtype=np.float32)
+        return np.stack([far if "canteen" in text else near for text in texts])
+
+    source = {1: "保修期为两年。"}
+    assert check_answer("The warranty is long [1].", source, embed)[0].verdict is Verdict.SUPPORTED
+    assert check_answer("The canteen is open [1].", source, embed)[0].verdict is Verdict.UNSUPPORTED
+    assert check_answer("The warranty is long [1].", source)[0].verdict is Verdict.UNSUPPORTED
+
+
+def test_offsets_give_the_sentence_back_and_marks_belong_to_what_they_follow() -> None:
+    text = "First fact [1]. Second fact.[2] 第三。[1]\n- [2] Fourth fact."
+    found = sentences_of(text)
+    assert [s.cited for s in found] == [(1,), (2,), (1,), (2,)]
+    assert [s.text for s in found] == ["First fact .", "Second fact.", "第三。", "Fourth fact."]
+    for sentence in found:
+        assert sentence.text.split()[0].rstrip(".。") in text[sentence.start : sentence.end]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("三十亿元", "30亿元"),
+        ("二〇二一年", "2021年"),
+        ("第二十五条", "第25条"),
+        ("一万二千三百人", "12300人"),
+        ("百分之三十五", "百分之35"),
+        ("三点五亿", "3.5亿"),
+        ("三次", "3次"),
+        ("一个人十分高兴", "一个人十分高兴"),
+        ("万一千万不要", "万一千万不要"),
+        ("统一安排", "统一安排"),
+    ],
+)
+def test_chinese_numerals_become_digits_and_other_words_stay(written: str, read: str) -> None:
+    assert arabic(written) == read
+
+
+def test_numbers_with_scales_and_dates_of_every_form_compare() -> None:
+    assert {n.value for n in values_of("3.5亿元").numbers} == {n.value for n in values_of("350 million").numbers}
+    forms = ["2021年5月3日", "2021-05-03", "May 3, 2021", "3rd of May 2021", "3 May, 2021", "二〇二一年五月三日"]
+    assert {(d.year, d.month, d.day) for form in forms for d in values_of(form).dates} == {(2021, 5, 3)}
+    assert not values_of("1. First\n2. Second").numbers
+
+
+def test_names_identifiers_and_titles_are_found() -> None:
+    assert names_of("The pump P-200 was bought by Maria Schmidt in May.") == ["P-200", "Maria", "Schmidt"]
+    assert "王某某" in names_of("被告人王某某的职业")
+    assert "劳动合同法" in names_of("根据《劳动合同法》的规定")
+
+
+# ------------------------------------------------------------------ on real answers
+
+_EVAL = Path(__file__).parents[3] / "shared" / "eval"
+
+
+@pytest.mark.parametrize("name", ["zh_rageval_dev", "en_rageval_dev"])
+def test_on_real_answers_most_alterations_are_caught_and_few_truths_flagged(name: str) -> None:
+    if not (_EVAL / name).exists():
+        pytest.skip(f"the evaluation set {name} is not beside this checkout")
+    documents = {row["doc_id"]: row for row in _rows(_EVAL / name / "documents.jsonl")}
+    questions = _rows(_EVAL / name / "questions.jsonl")
+    caught, flagged = [], []
+    for question in questions[:150]:
+        evidence = "\n".join(question.get("evidence") or [])
+        digits = re.search(r"\d+", question["answers"][0]) if question["answers"] and evidence else None
+        if digits is None or len(question["gold_doc_ids"]) != 1:
+            continue
+        truth = question["answers"][0]
+        title = documents[question["gold_doc_ids"][0]]["title"]
+        source = {1: f"{title}\n{question['question']}\n{evidence}"}
+        first, last = digits.span()
+        altered = f"{truth[:first]}{int(digits.group()) + 3}{truth[last:]}"
+        flagged.append(any(c.verdict is not Verdict.SUPPORTED for c in check_answer(truth, source)))
+        caught.append(any(c.verdict is not Verdict.SUPPORTED for c in check_answer(altered, source)))
+    assert len(caught) >= 10, name
+    assert sum(caught) / len(caught) >= 0.9
+    assert sum(flagged) / len(flagged) <= 0.25
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]

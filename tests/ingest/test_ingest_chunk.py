@@ -1,0 +1,221 @@
+"""The chunker: nothing lost, order kept, never over the window, places exact. Half of it as property tests."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.settings import IngestSettings
+from core.types import Block, BlockKind, Box, Locator, NewChunk, ParsedDocument
+from ingest.chunk import chunk_document
+from ingest.parse import document_text
+from models.fakes import FakeTokenizer
+
+SETTINGS = IngestSettings(chunk_tokens=40, chunk_overlap=10)
+
+
+class CharacterTokenizer(FakeTokenizer):
+    """Every character is a token: the worst case for anything that counts in words."""
+
+    def count(self, text: str) -> int:
+        return len(text) + 2
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        return [(at, at + 1) for at in range(len(text))]
+
+
+def document(*blocks: Block, title: str = "Manual") -> ParsedDocument:
+    return ParsedDocument(tuple(blocks), "text/plain", title=title)
+
+
+def heading(text: str, level: int = 1) -> Block:
+    return Block(BlockKind.HEADING, text, level=level)
+
+
+def paragraph(text: str, place: Locator | None = None) -> Block:
+    return Block(BlockKind.PARAGRAPH, text, place or Locator())
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+def check(parsed: ParsedDocument, chunks: list[NewChunk], tokenizer: FakeTokenizer) -> None:
+    text = document_text(parsed)
+    covered = [False] * len(text)
+    starts = []
+    for ordinal, chunk in enumerate(chunks):
+        assert chunk.ordinal == ordinal
+        assert chunk.n_tokens == tokenizer.count(chunk.embedded_text) <= tokenizer.max_tokens
+        assert chunk.text.strip() and chunk.locator.chars is not None
+        start, end = chunk.locator.chars
+        assert chunk.text.endswith(text[start:end])
+        above = chunk.text[: len(chunk.text) - (end - start)].rstrip("\n")
+        assert above == "" or above in [block.header for block in parsed.blocks]
+        covered[start:end] = [True] * (end - start)
+        starts.append(start)
+    assert starts == sorted(starts)
+    shown = {name for chunk in chunks for name in chunk.locator.heading}
+    position = 0
+    for block in parsed.blocks:
+        length = len(document_text(document(block)))
+        missing = [at for at in range(position, position + length) if not covered[at] and not text[at].isspace()]
+        if missing:
+            assert block.kind is BlockKind.HEADING and block.text in shown
+        position += length + 2
+
+
+words = st.text(st.sampled_from("abc de.。！？，;\n员工手册规定"), min_size=1, max_size=150).filter(
+    lambda text: any(ch.isalnum() for ch in text)
+)
+lines = st.text(st.sampled_from("abc 规定1|"), min_size=1, max_size=60).filter(
+    lambda text: any(c.isalnum() for c in text)
+)
+blocks = st.one_of(
+    st.builds(lambda text: paragraph(text.strip("\n ")), words),
+    st.builds(lambda text, level: heading(" ".join(text.split()), level), words, st.integers(1, 6)),
+    st.builds(lambda rows: Block(BlockKind.TABLE, "\n".join(rows)), st.lists(lines, min_size=1, max_size=9)),
+    st.builds(
+        lambda rows, header: Block(BlockKind.TABLE, "\n".join(rows), header=header),
+        st.lists(lines, min_size=1, max_size=9),
+        st.sampled_from(["name | city", "部门 | 金额 | 日期"]),
+    ),
+    st.builds(lambda text: Block(BlockKind.CODE, text), words.map(lambda text: text.strip("\n "))),
+).filter(lambda block: block.text.strip() != "")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(blocks, min_size=1, max_size=12), words, st.booleans())
+def test_all_text_is_covered_in_order_within_the_window_and_offsets_slice_back(items, title, by_character) -> None:
+    tokenizer = CharacterTokenizer(60) if by_character else FakeTokenizer(60)
+    parsed = document(*items, title=" ".join(title.split()))
+    check(parsed, chunk_document(parsed, tokenizer, SETTINGS), tokenizer)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(100, 3000), st.sampled_from(["规", "a", "ab ", "规定，", "x,y;"]), st.integers(20, 80))
+def test_one_sentence_over_the_window_is_cut_and_loses_nothing(length, unit, window) -> None:
+    tokenizer = CharacterTokenizer(window)
+    parsed = document(paragraph((unit * length)[:length].strip()))
+    chunks = chunk_document(parsed, tokenizer, IngestSettings(chunk_tokens=32, chunk_overlap=0))
+    check(parsed, chunks, tokenizer)
+    assert squeezed("".join(chunk.text for chunk in chunks)) == squeezed(parsed.blocks[0].text)
+
+
+def test_a_prefix_of_the_embedder_is_left_free() -> None:
+    parsed = document(paragraph("word " * 200))
+    for chunk in chunk_document(parsed, FakeTokenizer(60), IngestSettings(chunk_tokens=200), reserved=9):
+        assert chunk.n_tokens <= 51
+
+
+def test_sentences_are_not_cut_and_whole_ones_overlap() -> None:
+    sentences = [f"Sentence number {n} says something about item {n}." for n in range(20)]
+    chunks = chunk_document(document(paragraph(" ".join(sentences))), FakeTokenizer(100), SETTINGS)
+    assert len(chunks) > 3
+    for chunk in chunks:
+        assert chunk.text.startswith("Sentence") and chunk.text.endswith(".")
+    for before, after in itertools.pairwise(chunks):
+        assert before.text.split(". ")[-1].rstrip(".") == after.text.split(". ")[0].rstrip(".")
+
+
+def test_the_context_line_names_title_and_headings_and_the_text_does_not_repeat_them() -> None:
+    parsed = document(heading("Leave"), heading("Sick leave", 2), paragraph("Bring a certificate."), title="Handbook")
+    [chunk] = chunk_document(parsed, FakeTokenizer(), SETTINGS)
+    assert chunk.context == "Handbook > Leave > Sick leave"
+    assert chunk.text == "Bring a certificate."
+    assert chunk.locator.heading == ("Leave", "Sick leave")
+
+
+def test_a_long_heading_path_keeps_the_innermost_heading() -> None:
+    long = heading("Very long chapter name " * 6)
+    parsed = document(long, heading("Fees", 2), paragraph("Ten euros."), title=("Title " * 20).strip())
+    [chunk] = chunk_document(parsed, FakeTokenizer(), SETTINGS)
+    assert chunk.context == "Title " * 20 + "> Fees"
+    assert "Very long chapter name" in chunk.text
+
+
+def test_small_sections_share_a_chunk_and_large_ones_do_not() -> None:
+    small = [block for n in range(3) for block in (heading(f"Question {n}", 2), paragraph(f"Answer {n}."))]
+    [chunk] = chunk_document(document(*small), FakeTokenizer(), SETTINGS)
+    assert chunk.text == "Answer 0.\n\nQuestion 1\n\nAnswer 1.\n\nQuestion 2\n\nAnswer 2."
+    large = [
+        block for n in range(2) for block in (heading(f"Part {n}", 2), paragraph(f"Long text about part {n}. " * 5))
+    ]
+    assert [chunk.locator.heading for chunk in chunk_document(document(*large), FakeTokenizer(), SETTINGS)] == [
+        ("Part 0",),
+        ("Part 1",),
+    ]
+
+
+def test_a_heading_is_never_alone() -> None:
+    parsed = document(heading("Empty", 1), heading("Also empty", 1), paragraph("Text."), heading("Last", 1))
+    [chunk] = chunk_document(parsed, FakeTokenizer(), SETTINGS)
+    assert "Empty" in chunk.text and chunk.text.endswith("Last")
+
+
+def test_slides_do_not_share_a_chunk() -> None:
+    slides = [
+        block
+        for n in (1, 2)
+        for block in (
+            Block(BlockKind.HEADING, f"Slide {n}", Locator(slide=n), 2),
+            paragraph("Few words.", Locator(slide=n)),
+        )
+    ]
+    assert [chunk.locator.slide for chunk in chunk_document(document(*slides), FakeTokenizer(), SETTINGS)] == [1, 2]
+
+
+def test_rows_are_never_cut_and_every_chunk_of_a_table_has_its_header() -> None:
+    rows = [f"Item {n} | {n * 10} euros | shelf {n}" for n in range(30)]
+    place = Locator(sheet="Stock", cells="A2:C31")
+    table = Block(BlockKind.TABLE, "\n".join(rows), place, header="Item | Price | Shelf")
+    chunks = chunk_document(document(table), FakeTokenizer(100), SETTINGS)
+    assert len(chunks) > 4
+    seen = []
+    for chunk in chunks:
+        header, *body = chunk.text.split("\n")
+        assert header == "Item | Price | Shelf"
+        first, last = rows.index(body[0]) + 2, rows.index(body[-1]) + 2
+        assert chunk.locator.cells == f"A{first}:C{last}"
+        seen += body
+    assert seen == rows
+
+
+def test_places_are_the_union_of_the_blocks() -> None:
+    first = paragraph("First part.", Locator(page=1, page_end=1, boxes=(Box(1, 0, 0, 10, 10),)))
+    second = paragraph("Second part.", Locator(page=2, page_end=2, boxes=(Box(2, 0, 0, 5, 5),)))
+    [chunk] = chunk_document(document(first, second), FakeTokenizer(), SETTINGS)
+    assert (chunk.locator.page, chunk.locator.page_end) == (1, 2)
+    assert chunk.locator.boxes == (Box(1, 0, 0, 10, 10), Box(2, 0, 0, 5, 5))
+
+
+def test_lines_of_a_part_of_a_block_are_narrowed() -> None:
+    text = "\n".join(f"Line {n} has exactly seven words here." for n in range(20))
+    chunks = chunk_document(document(paragraph(text, Locator(lines=(11, 30)))), FakeTokenizer(), SETTINGS)
+    for chunk in chunks:
+        numbers = [int(line.split()[1]) for line in chunk.text.split("\n")]
+        assert chunk.locator.lines == (11 + numbers[0], 11 + numbers[-1])
+
+
+def test_no_blocks_give_no_chunks() -> None:
+    assert chunk_document(document(), FakeTokenizer(), SETTINGS) == []
+
+
+class FreeTokenizer(FakeTokenizer):
+    """Counts without looking, so that only the chunker's own time is measured."""
+
+    def count(self, text: str) -> int:
+        return len(text) // 5 + 2
+
+
+@pytest.mark.parametrize("sentences", [20_000])
+def test_chunking_is_fast_and_linear(sentences: int) -> None:
+    body = [paragraph(f"Sentence {n} of a long report about nothing. " * 10) for n in range(sentences // 10)]
+    started = time.process_time()
+    chunks = chunk_document(document(*body), FreeTokenizer(), IngestSettings())
+    rate = len(chunks) / (time.process_time() - started)
+    assert rate > 1500, f"{rate:.0f} chunks per second"
