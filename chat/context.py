@@ -12,6 +12,8 @@ from core.types import Passage, ScoredChunk, StoredChunk
 CountTokens = Callable[[Sequence[str]], list[int]]
 LONGEST_OVERLAP = 600
 NEIGHBOURS = 1
+LEAST_TOKENS = 256
+"""About one chunk: with less, a model has nothing to answer from, however slowly it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,11 @@ class Source:
 
 
 def token_budget(window: int, answer_tokens: int, fixed: int, reading_rate: float, first_token_s: float) -> int:
-    """Tokens that passages may take: what fits the window, and what is read before patience ends; never below 64."""
-    return max(64, min(window - answer_tokens - fixed, int(reading_rate * first_token_s)))
+    """Tokens that passages may take: what fits the window, and what is read before patience ends.
+
+    Patience gives way to `LEAST_TOKENS`, the window never does; at least 64.
+    """
+    return max(64, min(window - answer_tokens - fixed, max(LEAST_TOKENS, int(reading_rate * first_token_s))))
 
 
 def single_sources(results: Sequence[ScoredChunk], most: int) -> list[Source]:
@@ -112,8 +117,9 @@ def _cut(question: str, chunk: StoredChunk, count_tokens: CountTokens, budget: i
             break
     start, end = spans[first][0], spans[last][1]
     text = chunk.text[start:end]
-    if used > budget:
-        text = text[: max(1, len(text) * budget // used)]
+    while used > budget and len(text) > 1:
+        text = text[: max(1, len(text) * budget // (used + 1))]
+        used = count_tokens([text])[0]
     return Source(Passage(1, chunk, text), ((0, len(text), chunk),))
 
 

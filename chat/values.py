@@ -132,8 +132,8 @@ def _number_word(match: re.Match[str]) -> Number:
     return Number(Decimal(value).normalize(), match.group())
 
 
-_PROPER = frozenset(("nr", "ns", "nt", "nz", "nrt", "nrfg"))
-"""Tags of jieba for persons, places, organisations and other proper names."""
+_PROPER = frozenset(("nr", "ns", "nt", "nrt", "nrfg"))
+"""Tags of jieba for persons, places and organisations; `nz`, other proper names, holds too many common words."""
 _IDENTIFIER = re.compile(
     r"\b(?!\d+(?:st|nd|rd|th)\b)(?=[\w./-]*\d)(?=[\w./-]*[A-Za-z])[A-Za-z0-9][\w./-]*[A-Za-z0-9]\b"
 )

@@ -31,7 +31,7 @@ _NOT_ENGLISH = re.compile(
 )
 _NOT_CHINESE = re.compile(
     r"不(?!仅|但|断|同|少|过|论|管|久|动产|错|良|当|锈|足|法|可抗力|正当)|没(?!收)|未(?!来|婚|成年|遂)|"
-    r"无(?!锡|论|线|人机|期|形)|非(?!常|洲|法|遗)|勿|否(?!则)|并非|禁止|不得"
+    r"无(?!锡|论|线|人机|期|形|故)|非(?!常|洲|法|遗|经常|公开|营利)|勿|否(?!则)|并非|禁止|不得"
 )
 
 _ANY_NEGATION = re.compile(
@@ -115,7 +115,8 @@ def problem_of(sentence: str, sources: Sequence[str], embed: Embed | None = None
     tokens = list(dict.fromkeys(segment(sentence)))
     if not tokens:
         return ""
-    if (detect_language(joined) == "zh") != (language == "zh"):
+    letters = re.sub(r"[\W\d_]", "", sentence)
+    if len(letters) > FEWEST_TOKENS and (detect_language(joined) == "zh") != (language == "zh"):
         return _similarity_problem(sentence, joined, embed)
     problem = _negation_problem(sentence, tokens, joined, language) or _place_problem(sentence, joined)
     if problem:
@@ -187,7 +188,7 @@ def _negation_problem(sentence: str, tokens: Sequence[str], source: str, languag
             return f"“{said.group()}” stands only in the answer."
         return ""
     given = pattern.search(best)
-    if given is not None and share >= SAME_STATEMENT and len(pattern.findall(best)) % 2:
+    if given is not None and len(tokens) > FEWEST_TOKENS and share >= SAME_STATEMENT and len(pattern.findall(best)) % 2:
         return f"“{given.group()}” stands only in the source."
     return ""
 
@@ -215,8 +216,8 @@ def _clauses(sentence: str) -> Iterator[tuple[str, list[str]]]:
     clause = ""
     for piece in _CLAUSE.split(sentence):
         clause = f"{clause} {piece}".strip()
-        words = (t for t in dict.fromkeys(segment(clause)) if t not in _UNITS and not any(c.isdigit() for c in t))
-        tokens = list(words)
+        dated = {t for date in values_of(clause).dates for t in segment(date.shown)} | _UNITS
+        tokens = [t for t in dict.fromkeys(segment(clause)) if t not in dated and not any(c.isdigit() for c in t)]
         if len(tokens) >= FEWEST_TOKENS:
             yield clause, tokens
             clause = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -25,7 +26,11 @@ FULL = 0.6
 
 @dataclass(slots=True)
 class _Draft:
-    """A chunk being filled. `fresh`: units that are not overlap. header: table header repeated above its text."""
+    """A chunk being filled.
+
+    path: headings above its first unit; shared: those above all of it, which differ when small sections are merged.
+    fresh: units that are not overlap. header: table header repeated above its text.
+    """
 
     path: tuple[str, ...]
     context: ContextLine
@@ -33,6 +38,12 @@ class _Draft:
     tokens: int = 0
     fresh: int = 0
     header: str = ""
+    shared: tuple[str, ...] | None = None
+
+    def take_in(self, path: tuple[str, ...]) -> None:
+        """Note that a section under these headings is merged in."""
+        both = zip(self.path if self.shared is None else self.shared, path, strict=False)
+        self.shared = tuple(mine for mine, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], both))
 
     def add(self, unit: Unit) -> None:
         self.units.append(unit)
@@ -131,6 +142,7 @@ class _Chunker:
         if draft and draft.tokens < SMALL * self.target and draft.tokens + extra <= self.target:
             deeper = len(path) >= len(draft.path) or draft.tokens < SMALL * self.target / 3
             if deeper and self._same_place(draft, pending[0]):
+                draft.take_in(tuple(text for _, text in path))
                 for unit in headings:
                     draft.add(unit)
                 return
@@ -273,5 +285,5 @@ class _Chunker:
         for index in dict.fromkeys(unit.block for unit in draft.units):
             base = self.starts[index]
             places.append(part_of(self.parsed.blocks[index], start - base, end - base))
-        locator = union(places, draft.path, (start, end))
+        locator = union(places, draft.path if draft.shared is None else draft.shared, (start, end))
         return NewChunk(ordinal, self._body(draft), locator, draft.context.text, tokens)

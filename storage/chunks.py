@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from core.types import DocumentState, Locator, StoredChunk
 from storage.database import Database, slices
@@ -16,7 +16,7 @@ from storage.tables import ChunkTable, DocumentTable, VersionTable
 
 _COLUMNS = (
     ChunkTable.id,
-    ChunkTable.collection_id,
+    DocumentTable.collection_id,
     VersionTable.document_id,
     ChunkTable.version_id,
     ChunkTable.ordinal,
@@ -54,15 +54,14 @@ class ChunkStore:
         nothing that an index gives can be shown without passing here.
         """
         out: dict[int, StoredChunk] = {}
-        if not collection_ids:
+        allowed = set(collection_ids)
+        if not allowed:
             return out
         with self._db.read() as session:
             for part in slices(dict.fromkeys(int(i) for i in chunk_ids), 5000):
-                query = live(select(*_COLUMNS)).where(
-                    ChunkTable.id.in_(part), DocumentTable.collection_id.in_(list(collection_ids))
-                )
-                for row in session.execute(query):
-                    out[row.id] = _chunk(row)
+                for row in session.execute(live(select(*_COLUMNS)).where(ChunkTable.id.in_(part))):
+                    if row.collection_id in allowed:
+                        out[row.id] = _chunk(row)
         return out
 
     def neighbours(self, chunk: StoredChunk, before: int, after: int) -> list[StoredChunk]:
@@ -98,7 +97,7 @@ class ChunkStore:
 
     def live_ids(self, collection_id: str) -> NDArray[np.int64]:
         """Ids of all chunks that can answer, ascending, (n,) int64."""
-        query = live(select(ChunkTable.id)).where(DocumentTable.collection_id == collection_id)
+        query = live(select(ChunkTable.id)).where(ChunkTable.collection_id == collection_id)
         with self._db.read() as session:
             return np.array(session.scalars(query.order_by(ChunkTable.id)).all(), dtype=np.int64)
 
@@ -118,7 +117,7 @@ class ChunkStore:
                         ChunkTable.embedding,
                     )
                 )
-                .where(DocumentTable.collection_id == collection_id, ChunkTable.id > last)
+                .where(ChunkTable.collection_id == collection_id, ChunkTable.id > last)
                 .order_by(ChunkTable.id)
                 .limit(size)
             )
@@ -135,14 +134,18 @@ class ChunkStore:
 
 
 def live(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """Join a query on chunks to the versions that answer now. Every read for answers goes through here."""
+    """Join a query on chunks to the versions that answer now. Every read for answers goes through here.
+
+    Conditions on documents and versions must not look like ways into an index: SQLite would then begin there and
+    read a whole collection to find a hundred chunks.
+    """
     return (
         query.join(VersionTable, VersionTable.id == ChunkTable.version_id)
         .join(DocumentTable, DocumentTable.live_version_id == VersionTable.id)
         .where(
             DocumentTable.deleted_at.is_(None),
             DocumentTable.id == VersionTable.document_id,
-            VersionTable.state == DocumentState.READY.value,
+            func.coalesce(VersionTable.state, "") == DocumentState.READY.value,
             ChunkTable.ordinal >= 0,
         )
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from core.types import Collection, DocumentState
 from storage.chunks import ChunkStore, unpack
@@ -161,7 +161,7 @@ def _vector_batches(db: Database, collection_id: str) -> Iterator[tuple[list[int
                 ChunkTable.collection_id == collection_id,
                 ChunkTable.id > last,
                 ChunkTable.ordinal >= 0,
-                VersionTable.state.in_([DocumentState.READY.value, DocumentState.INDEXING.value]),
+                func.coalesce(VersionTable.state, "").in_([DocumentState.READY.value, DocumentState.INDEXING.value]),
             )
             .order_by(ChunkTable.id)
             .limit(_BATCH)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ def count(texts: Sequence[str]) -> list[int]:
 def test_the_budget_is_what_fits_and_what_is_read_in_time() -> None:
     assert token_budget(8192, 256, 136, 300, 2.0) == 600
     assert token_budget(1024, 256, 136, 10_000, 2.0) == 632
+    assert token_budget(8192, 256, 136, 5, 2.0) == 256
     assert token_budget(512, 500, 136, 300, 2.0) == 64
 
 

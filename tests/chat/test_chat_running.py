@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -96,7 +97,7 @@ def test_attach_streams_every_change_to_the_end(run: Any) -> None:
         slow.go.release()
     texts = [snapshot.text for snapshot in answers.attach(message_id)]
     assert texts[-1] == "word0 word1 word2"
-    assert all(later.startswith(earlier.strip()) for earlier, later in zip(texts, texts[1:], strict=False))
+    assert all(later.startswith(earlier.strip()) for earlier, later in itertools.pairwise(texts))
 
 
 def test_stop_keeps_the_partial_text_and_marks_it(run: Any, library: Any) -> None:

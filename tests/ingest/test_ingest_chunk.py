@@ -151,6 +151,13 @@ def test_small_sections_share_a_chunk_and_large_ones_do_not() -> None:
     ]
 
 
+def test_a_chunk_of_several_sections_is_placed_under_what_they_share() -> None:
+    sections = [block for n in range(2) for block in (heading(f"Part {n}", 2), paragraph(f"Short {n}."))]
+    chunks = chunk_document(document(heading("Rules"), *sections), FakeTokenizer(), SETTINGS)
+    assert [chunk.locator.heading for chunk in chunks] == [("Rules",)]
+    assert "Part 1" in chunks[0].text
+
+
 def test_a_heading_is_never_alone() -> None:
     parsed = document(heading("Empty", 1), heading("Also empty", 1), paragraph("Text."), heading("Last", 1))
     [chunk] = chunk_document(parsed, FakeTokenizer(), SETTINGS)
