@@ -15,8 +15,8 @@ from core.types import AnswerMode
 if TYPE_CHECKING:
     from app.wiring import Alioth
     from chat.answer import Answerer
+    from chat.retrieve import Searches
     from evals.corpus import CorpusBuilder
-    from evals.scoped import Retrieves
 
 
 def evaluate_retrieval(
@@ -53,7 +53,7 @@ def evaluate_answers(
     from evals import answers
     from evals.sets import load_documents, load_questions
 
-    def answerer_with(retriever: Retrieves) -> Answerer:
+    def answerer_with(retriever: Searches) -> Answerer:
         return Answerer(alioth.settings.chat, retriever, alioth.chunks, alioth.llm)
 
     with _row_writer(rows) as on_row:

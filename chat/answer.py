@@ -16,9 +16,10 @@ from chat.events import AnswerEvent, Finished, Stage, Text, Waiting
 from chat.fuse import blend
 from chat.ports import ChunkReader
 from chat.prompt import build_prompt
+from chat.question import check_question
 from chat.quote import best_quotes
 from chat.refuse import nearest_documents, refusal_text
-from chat.retrieve import Retrieval, Retriever
+from chat.retrieve import Retrieval, Searches
 from chat.support import cite_quotes, support
 from chat.verify import Embed, sentences_of
 from core.errors import CancelledError, ContextOverflowError, InputError, LimitError, ModelUnavailableError
@@ -79,7 +80,7 @@ class _Task:
 class Answerer:
     """Answers questions from collections. Thread-safe."""
 
-    def __init__(self, settings: ChatSettings, retriever: Retriever, chunks: ChunkReader, llm: LanguageModel) -> None:
+    def __init__(self, settings: ChatSettings, retriever: Searches, chunks: ChunkReader, llm: LanguageModel) -> None:
         self._settings = settings
         self._retriever = retriever
         self._chunks = chunks
@@ -110,15 +111,7 @@ class Answerer:
         return self._events(task, mode)
 
     def _checked(self, question: str, collections: Sequence[Collection]) -> str:
-        text = question.replace("\x00", "").strip()
-        limit = self._settings.max_question_chars
-        if not re.search(r"\w", text):
-            raise InputError(f"The question {text[:40]!r} has no word in it.", "Type a question of at least one word.")
-        if len(text) > limit:
-            raise InputError(
-                f"The question “{text[:40]}…” has {len(text)} characters, over the limit of {limit}.",
-                "Shorten it, or raise ALIOTH_CHAT__MAX_QUESTION_CHARS.",
-            )
+        text = check_question(question, self._settings.max_question_chars)
         if not collections:
             raise InputError(
                 "No collection was chosen; a question searches at least one.", "Choose one, or create one first."

@@ -19,7 +19,7 @@ FOLLOW_UP_SHARE = 0.3
 def dense_share(unknown_share: float) -> float:
     """Weight of the dense score, 0.0–1.0, for a question of whose tokens the embedder has no entry for this share.
 
-    docs/decisions/0003-fusion.md has the measurement behind the two ends; between them it falls in a line.
+    docs/decisions/0008-fusion.md has the measurement behind the two ends; between them it falls in a line.
     """
     if unknown_share <= READS:
         return DENSE_SHARE_READS

@@ -36,7 +36,7 @@ class Evidence:
 
     @property
     def score(self) -> float:
-        """Log-odds-like figure, higher is more evidence; 0 is the operating point of docs/decisions/0004-refusal.md."""
+        """Log-odds-like figure, higher is more evidence; 0 is the operating point of docs/decisions/0009-refusal.md."""
         if self.similarity is None:
             return BLIND_WEIGHTS[0] * self.coverage + BLIND_WEIGHTS[1] * self.reach - BLIND_LIMIT
         weights = READING_WEIGHTS

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,18 @@ class _Found:
     unknown: float = 1.0
     embedder_id: str = ""
     degraded: bool = False
+
+
+class Searches(Protocol):
+    """What answering needs of a retriever; `Retriever` is the real one."""
+
+    def retrieve(self, query: str, collections: Sequence[Collection], k: int = 10) -> Retrieval:
+        """The `k` best chunks, best first."""
+        ...
+
+    def reading_embedder(self, collection: Collection, text: str) -> Embedder | None:
+        """The collection's embedder when it reads the text's language, else None."""
+        ...
 
 
 class Retriever:

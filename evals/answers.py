@@ -8,11 +8,12 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from chat.events import AnswerEvent, Finished
+from chat.retrieve import Searches
 from core.types import Answer, AnswerMode, ChatTurn, Collection, Verdict
 from evals import metrics
 from evals.corpus import Corpus, CorpusBuilder
 from evals.retrieval import Progress, Row
-from evals.scoped import Retrieves, ScopedRetriever
+from evals.scoped import ScopedRetriever
 from evals.sets import EvalDocument, EvalQuestion, sample
 
 
@@ -32,8 +33,8 @@ class Answers(Protocol):
 
 def evaluate_answers(
     builder: CorpusBuilder,
-    retriever: Retrieves,
-    answerer_with: Callable[[Retrieves], Answers],
+    retriever: Searches,
+    answerer_with: Callable[[Searches], Answers],
     documents: Sequence[EvalDocument],
     questions: Sequence[EvalQuestion],
     *,
@@ -68,7 +69,7 @@ def evaluate_answers(
         return _report(rows) | {"ingest": asdict(corpus.figures)}
 
 
-def _scoped(retriever: Retrieves, corpus: Corpus, scope: str) -> Retrieves:
+def _scoped(retriever: Searches, corpus: Corpus, scope: str) -> Searches:
     return ScopedRetriever(retriever, lambda path: corpus.parent(path) == scope)
 
 

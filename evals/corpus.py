@@ -128,7 +128,8 @@ def as_markdown(title: str, text: str) -> str:
     """The document as a Markdown file: the title as its heading; plain text is escaped so that none of it is lost."""
     body = text if _MARKDOWN.search(text) else _escaped(text)
     heading = " ".join(title.split())
-    if not heading or text.lstrip("# \t\n").startswith(heading):
+    first_line = text.strip().split("\n", 1)[0].lstrip("# ").strip()
+    if not heading or first_line == heading:
         return body
     return f"# {heading}\n\n{body}"
 

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from chat.condense import condense
+from chat.retrieve import Searches
 from core.types import ScoredChunk
 from evals import metrics
 from evals.corpus import Corpus, CorpusBuilder
-from evals.scoped import DEPTH, Retrieves, ScopedRetriever
+from evals.scoped import DEPTH, ScopedRetriever
 from evals.sets import EvalDocument, EvalQuestion, sample
 
 Row = dict[str, Any]
@@ -21,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 def evaluate_retrieval(
     builder: CorpusBuilder,
-    retriever: Retrieves,
+    retriever: Searches,
     documents: Sequence[EvalDocument],
     questions: Sequence[EvalQuestion],
     *,
@@ -51,7 +52,7 @@ def evaluate_retrieval(
         return _report(rows, corpus)
 
 
-def _ask(retriever: Retrieves, corpus: Corpus, question: EvalQuestion) -> Row:
+def _ask(retriever: Searches, corpus: Corpus, question: EvalQuestion) -> Row:
     searcher = retriever
     if question.scope:
         searcher = ScopedRetriever(retriever, lambda path: corpus.parent(path) == question.scope)

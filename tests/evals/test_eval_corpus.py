@@ -50,7 +50,8 @@ def test_markdown_stays_markdown() -> None:
 
 
 def test_a_title_is_not_repeated() -> None:
-    assert as_markdown("Leave", "Leave is granted.") == "Leave is granted."
+    assert as_markdown("Leave", "Leave\n\nIs granted.") == "Leave\n\nIs granted."
+    assert as_markdown("Leave", "Leave is granted.") == "# Leave\n\nLeave is granted."
     assert as_markdown("", "Words.") == "Words."
 
 

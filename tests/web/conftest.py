@@ -81,9 +81,7 @@ class World:
         content_hash, size = self.alioth.files.put(io.BytesIO(data))
         made = documents.submit(collection.id, path, content_hash, size)
         documents.claim(worker, 10, 60, [made.version_id])
-        documents.describe(
-            made.version_id, worker, media_type="", title="", pages=pages, problems=(), facts={}
-        )
+        documents.describe(made.version_id, worker, media_type="", title="", pages=pages, problems=(), facts={})
         vectors = np.eye(len(chunks), 8, dtype=np.float32) if len(chunks) <= 8 else _unit(len(chunks))
         documents.store_chunks(made.version_id, worker, chunks, [chunk.text for chunk in chunks], vectors)
         assert documents.switch(made.version_id, worker)

@@ -237,7 +237,7 @@ def test_only_readable_collections_are_offered_and_searched(world: World) -> Non
 def test_hostile_answers_quotes_and_names_stay_text(world: World) -> None:
     ann = world.person("ann")
     travel = world.collection("travel", ann)
-    attack = '<script>alert(1)</script>![x](http://evil.test/p.png)[y](javascript:alert(1))"\' onload=x'
+    attack = "<script>alert(1)</script>![x](http://evil.test/p.png)[y](javascript:alert(1))\"' onload=x"
     document = world.document(travel, "</div><img src=x onerror=alert(1)>.md", b"x")
     citation = world.citation(document, quote=attack)
     check = SentenceCheck(attack, Verdict.UNSUPPORTED, f'"><script>{attack}', 0, len(attack))

@@ -128,5 +128,3 @@ def _feedback(message: Message, who: Principal) -> None:
                 with shown():
                     state.alioth().conversations.feedback(message.id, who.user_id, 1 if thumb else -1, reason.strip())
                     st.toast(state.t("feedback.thanks"), icon=":material/check:")
-
-

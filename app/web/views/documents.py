@@ -96,9 +96,7 @@ def _details(document: DocumentRow) -> None:
     def view() -> None:
         alioth = state.alioth()
         alioth.permissions.require(state.principal(), document.collection_id, Role.READ)
-        st.html(
-            f'<p class="al-name">{escape(document.path)}</p><p class="al-meta">{escape(document.title)}</p>'
-        )
+        st.html(f'<p class="al-name">{escape(document.path)}</p><p class="al-meta">{escape(document.title)}</p>')
         with st.container(horizontal=True):
             st.link_button(state.t("source.original"), places.original_url(document.id), icon=":material/download:")
             if document.live_version_id:
