@@ -283,14 +283,10 @@ class Alioth:
         return Principal(user_id=user.id, name=user.name, is_admin=user.is_admin)
 
     def close(self) -> None:
-        """Stop parser processes and close the database."""
-        built = self.__dict__
-        if "running" in built:
-            built["running"].close()
-        if "parsers" in built:
-            built["parsers"].close()
-        if "db" in built:
-            built["db"].close()
+        """Stop what runs in the background and close every connection that was opened."""
+        for name in ("running", "retriever", "parsers", "doorbell", "vectors", "db"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
 
 
 _instance: Alioth | None = None

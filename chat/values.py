@@ -138,6 +138,10 @@ _IDENTIFIER = re.compile(
     r"\b(?!\d+(?:st|nd|rd|th)\b)(?=[\w./-]*\d)(?=[\w./-]*[A-Za-z])[A-Za-z0-9][\w./-]*[A-Za-z0-9]\b"
 )
 _QUOTED = re.compile(r"《([^》]{2,60})》|“([^”]{2,60})”|\"([^\"]{2,60})\"|「([^」]{2,60})」")
+_ORGANISATION = re.compile(
+    r"有限|股份|公司|集团|银行|医院|法院|大学|学院|中心|科技|传媒|娱乐|百货|旅游|能源|制造|服务|商场|基金|保险"
+)
+"""What follows the proper part of an organisation's name."""
 _ANONYMISED = re.compile(r"[\u4e00-\u9fff]某某?(?![些个种地年月日天处事公])")
 """Names as Chinese judgments write them: 王某, 王某某."""
 _COMMON = (
@@ -169,8 +173,18 @@ def names_of(sentence: str) -> list[str]:
             names.append(word)
     if HAN.search(text):
         names += [m.group() for m in _ANONYMISED.finditer(text)]
-        names += [word for word, tag in _tagged(text) if tag in _PROPER and len(word) > 1]
+        names += _chinese_names(text)
     return list(dict.fromkeys(names))
+
+
+def _chinese_names(text: str) -> list[str]:
+    tagged = _tagged(text)
+    after = [word for word, _ in tagged[1:]] + [""]
+    return [
+        word
+        for (word, tag), following in zip(tagged, after, strict=True)
+        if len(word) > 1 and (tag in _PROPER or (tag == "nz" and _ORGANISATION.match(following)))
+    ]
 
 
 @functools.lru_cache(maxsize=512)

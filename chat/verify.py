@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from chat.cite import MARK
 from chat.values import Date, Number, Values, names_of, squash, values_of
+from core.errors import ModelError
 from core.text import detect_language, present, segment, split_sentences
 from core.types import SentenceCheck, Verdict
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 LEAST_OVERLAP = {"zh": 0.5, "en": 0.5}
-SAME_STATEMENT = 0.6
+SAME_STATEMENT = 0.6  # this and the shares below: docs/decisions/0010-quotes-and-checks.md
 NEAR_STATEMENT = 0.3
 NEAR_SHARE = 0.7
 CLEAR_STATEMENT = 0.6
-ELSEWHERE = 0.55
+ELSEWHERE = 0.4
 FEWEST_TOKENS = 3
 LEAST_SIMILARITY = 0.6
 ROUNDING = 0.05
@@ -230,7 +231,10 @@ def _parts(source: str) -> list[str]:
 def _similarity_problem(sentence: str, source: str, embed: Embed | None) -> str:
     if embed is None:
         return "The source is in another language; its words could not be compared."
-    parts = _parts(source)
-    vectors = embed([sentence, *parts])
+    try:
+        vectors = embed([sentence, *_parts(source)])
+    except ModelError as error:
+        # The answer stands already; that it could not be checked is a finding, not a failure.
+        return f"The source is in another language and could not be compared: {error.message}"
     best = float((vectors[1:] @ vectors[0]).max())
     return "" if best >= LEAST_SIMILARITY else f"Nothing in the source is close to it (similarity {best:.2f})."

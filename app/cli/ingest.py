@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,7 +53,8 @@ def add(
     state = state_of(context)
     target = state.collection(collection, Role.WRITE)
     ingestion = Ingestion(state.alioth, target)
-    refused = ingestion.submit(state.alioth.intake.scan(paths, prefix))
+    found = state.alioth.intake.survey(paths, prefix)
+    refused = ingestion.submit(found.files)
     for _, error in refused:
         print_error(error)
     if wait:
@@ -60,11 +62,19 @@ def add(
     rows = ingestion.report()
     failed = [row for row in rows if row["state"] == DocumentState.FAILED.value]
     if json:
-        print_json({"collection": target.name, "documents": rows, **ingestion.totals()})
+        skipped = [str(path) for path in found.skipped]
+        print_json({"collection": target.name, "documents": rows, "skipped": skipped, **ingestion.totals()})
     else:
+        _say_skipped(found.skipped)
         _say_outcome(ingestion.totals(), failed, wait)
     if failed or refused:
         raise typer.Exit(1)
+
+
+def _say_skipped(skipped: Sequence[Path]) -> None:
+    if skipped:
+        some = ", ".join(path.name for path in skipped[:5]) + (", …" if len(skipped) > 5 else "")
+        say(f"Left out {len(skipped)} files of types that Alioth does not read: {some}")
 
 
 def _say_outcome(totals: dict[str, Any], failed: list[dict[str, Any]], waited: bool) -> None:

@@ -217,8 +217,9 @@ def test_every_bad_file_is_named_and_the_good_one_stays(filled: CommandLine, tmp
     (tmp_path / "good.txt").write_text("The badge office is in room 4711.", "utf-8")
     (tmp_path / "empty.txt").write_text("", "utf-8")
     (tmp_path / "damaged.pdf").write_bytes(b"%PDF-1.7\n" + b"\x00garbage" * 50)
-    (tmp_path / "program.exe").write_bytes(b"MZ" + bytes(range(256)) * 8)
-    result = filled.run("ingest", "add", tmp_path, "-c", "Handbook 手册", "--json")
+    program = tmp_path / "program.exe"
+    program.write_bytes(b"MZ" + bytes(range(256)) * 8)
+    result = filled.run("ingest", "add", tmp_path, program, "-c", "Handbook 手册", "--json")
     assert result.code == 1
     states = {row["path"]: (row["state"], (row["error"] or {}).get("code")) for row in result.json["documents"]}
     assert states["good.txt"] == ("ready", None)
@@ -226,6 +227,15 @@ def test_every_bad_file_is_named_and_the_good_one_stays(filled: CommandLine, tmp
     assert states["damaged.pdf"] == ("failed", "unreadable")
     assert states["program.exe"] == ("failed", "unsupported")
     assert "4711" in filled.ok("search", "badge office room", "-c", "Handbook 手册", "--json").out
+
+
+def test_files_of_other_types_in_a_folder_are_left_out_and_named(filled: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 64)
+    nothing = filled.run("ingest", "add", tmp_path, "-c", "Handbook 手册")
+    assert nothing.code == 1 and "holds no documents" in nothing.err
+    (tmp_path / "note.txt").write_text("The car park closes at 22:00.", "utf-8")
+    added = filled.ok("ingest", "add", tmp_path, "-c", "Handbook 手册")
+    assert "Left out 1 file" in added.err and "clip.mp4" in added.err
 
 
 def test_ctrl_c_during_ingestion_loses_nothing(filled: CommandLine, tmp_path: Path) -> None:

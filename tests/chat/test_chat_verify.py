@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from chat.numerals import arabic
 from chat.values import names_of, values_of
 from chat.verify import check_answer, sentences_of
+from core.errors import ModelUnavailableError
 from core.types import Verdict
 
 EN = (
     "Acme Corp was founded in Oslo on 3 May 2012 by Maria Schmidt. In March 2021 Acme Corp acquired DataPro for "
-    "$50 million. In April 2021 Acme Corp launched a new product line. Acme Corp does not sell customer data. "
+    "$50 million. In April 2021 a new product line was launched. Acme Corp does not sell customer data. "
     "Revenue grew by 12% to 3.7 billion euros."
 )
 ZH = (
@@ -123,6 +124,15 @@ def test_across_languages_similarity_decides() -> None:
     assert check_answer("The warranty is long [1].", source, embed)[0].verdict is Verdict.SUPPORTED
     assert check_answer("The canteen is open [1].", source, embed)[0].verdict is Verdict.UNSUPPORTED
     assert check_answer("The warranty is long [1].", source)[0].verdict is Verdict.UNSUPPORTED
+
+
+def test_an_embedder_that_is_away_leaves_the_sentence_unsupported_and_not_the_answer_broken() -> None:
+    def gone(texts: Sequence[str]) -> NDArray[np.float32]:
+        raise ModelUnavailableError("The models process does not answer.")
+
+    [check] = check_answer("The warranty is long [1].", {1: "保修期为两年。"}, gone)
+    assert check.verdict is Verdict.UNSUPPORTED
+    assert "could not be compared" in check.reason
 
 
 def test_offsets_give_the_sentence_back_and_marks_belong_to_what_they_follow() -> None:
