@@ -64,7 +64,10 @@ class Served:
     def children(self) -> dict[str, psutil.Process]:
         found: dict[str, psutil.Process] = {}
         for child in psutil.Process(self.process.pid).children():
-            command = " ".join(child.cmdline())
+            try:
+                command = " ".join(child.cmdline())
+            except psutil.NoSuchProcess:  # also a zombie that the supervisor has not reaped yet
+                continue
             for name, word in (
                 ("web", "app.server"),
                 ("worker", "app.worker"),

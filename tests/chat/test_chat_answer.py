@@ -164,7 +164,7 @@ def test_a_question_without_a_word_is_refused_at_once(ask: Any, scripted: Any, q
 
 
 def test_a_question_over_the_limit_is_refused_with_both_numbers(ask: Any, scripted: Any) -> None:
-    with pytest.raises(InputError, match=r"100000 characters, over the limit of 4000") as caught:
+    with pytest.raises(InputError, match=r"100,000 characters, over the limit of 4,000") as caught:
         ask(scripted("x"), "a" * 100_000)
     assert len(str(caught.value)) < 300
 

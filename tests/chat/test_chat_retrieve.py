@@ -149,7 +149,7 @@ def test_a_chunk_only_keywords_found_gets_its_true_similarity(
     chunk: Callable[..., Any], collection: Callable[..., Any], fake_store: Callable[..., Any]
 ) -> None:
     chunks = [chunk(i, f"alpha filler{i} words{i}", path=f"{i}") for i in range(60)]
-    chunks.append(chunk(900, "omega " + " ".join(f"noise{i}" for i in range(40)), path="z"))
+    chunks.append(chunk(900, "alpha omega " + " ".join(f"noise{i}" for i in range(40)), path="z"))
     store = fake_store(chunks)
     embedder = store.embedder
     found = Retriever(store, store, store, lambda _: embedder).retrieve("alpha omega", [collection()], k=70)

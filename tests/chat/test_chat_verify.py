@@ -20,7 +20,7 @@ from core.types import Verdict
 
 EN = (
     "Acme Corp was founded in Oslo on 3 May 2012 by Maria Schmidt. In March 2021 Acme Corp acquired DataPro for "
-    "$50 million. In April 2021 a new product line was launched. Acme Corp does not sell customer data. "
+    "$50 million. Acme Corp does not sell customer data. In April 2021 a new product line was launched. "
     "Revenue grew by 12% to 3.7 billion euros."
 )
 ZH = (
