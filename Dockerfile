@@ -45,10 +45,10 @@ COPY --from=build /opt/alioth /opt/alioth
 COPY scripts/container_alioth.sh /usr/local/bin/alioth
 ENV ALIOTH_HOME=/var/lib/alioth \
     PATH=/usr/local/bin:/opt/alioth/bin:/usr/bin:/bin \
-    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8 \
+    PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LANG=C.UTF-8 \
     HF_HUB_OFFLINE=1 ANONYMIZED_TELEMETRY=False
 USER alioth
-WORKDIR /var/lib/alioth
+WORKDIR /
 EXPOSE 8501
 ENTRYPOINT ["alioth"]
 CMD ["serve", "--host", "0.0.0.0"]

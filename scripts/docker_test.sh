@@ -38,6 +38,7 @@ print("   the page is ready")
 P
 }
 
+compose down --volumes --remove-orphans --timeout 5 >/dev/null 2>&1 || true # what a run that was killed left
 step "build"
 compose build --quiet
 step "start"
@@ -55,7 +56,7 @@ step "ingest"
 compose cp tests/corpus/files/leave.md web:/tmp/leave.md
 compose cp "tests/corpus/files/保修政策.txt" "web:/tmp/保修政策.txt"
 alioth collection create leave
-alioth ingest add /tmp/leave.md "/tmp/保修政策.txt" --collection leave --json >/dev/null || fail "ingest"
+report=$(alioth ingest add /tmp/leave.md "/tmp/保修政策.txt" --collection leave --json) || fail "ingest: $report"
 step "ask"
 ask "How many unused days may be carried into the next year?" "5" leave.md
 ask "耗材的保修期是多长？" "三个月" 保修政策.txt

@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-HEAD_BOOST: Final = 1.0
+PATH_BOOST: Final = 0.5
+"""Weight of a word in the document's path against the same word in its text, title or headings."""
 _MAX_TERMS: Final = 200
 _COMMIT_ROWS: Final = 20_000
 _HEAP_BYTES: Final = 60_000_000
@@ -306,7 +307,7 @@ def _schema() -> Any:
         .add_unsigned_field("id", indexed=True, fast=True)
         .add_text_field("version", tokenizer_name="raw", index_option="basic")
         .add_text_field("body", tokenizer_name="whitespace", index_option="freq")
-        .add_text_field("head", tokenizer_name="whitespace", index_option="freq")
+        .add_text_field("path", tokenizer_name="whitespace", index_option="freq")
         .add_text_field("mark", tokenizer_name="raw", index_option="basic")
         .add_text_field("position", stored=True, tokenizer_name="raw", index_option="basic")
         .build()
@@ -319,13 +320,10 @@ def _document(row: KeywordRow) -> Any:
     document = tantivy.Document()
     document.add_unsigned("id", row.id)
     document.add_text("version", row.version_id)
-    document.add_text("body", row.tokens)
-    document.add_text("head", _head(f"{row.title}\n{row.path}", row.context))
+    # one field: BM25 rewards a title word that the text has too once, not twice (docs/decisions/0008-fusion.md)
+    document.add_text("body", f"{_segmented(row.title)} {_segmented(row.context)} {row.tokens}")
+    document.add_text("path", _segmented(row.path))
     return document
-
-
-def _head(document: str, context: str) -> str:
-    return f"{_segmented(document)} {_segmented(context)}"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -352,7 +350,7 @@ def _marked(searcher: Any, schema: Any) -> Applied | None:
 
 
 def _query(searcher: Any, schema: Any, tokens: Sequence[str]) -> Any:
-    """Any of the tokens in body or head, a repeated one counted as often as it stands in the question."""
+    """Any of the tokens in body or path, a repeated one counted as often as it stands in the question."""
     from tantivy import Occur, Query
 
     counts = Counter(tokens)
@@ -362,7 +360,7 @@ def _query(searcher: Any, schema: Any, tokens: Sequence[str]) -> Any:
         words = sorted((w for w in words if frequency[w]), key=lambda w: frequency[w])[:_MAX_TERMS]
     parts: list[tuple[Any, Any]] = []
     for word in words:
-        for field, boost in (("body", 1.0), ("head", HEAD_BOOST)):
+        for field, boost in (("body", 1.0), ("path", PATH_BOOST)):
             term = Query.term_query(schema, field, word, index_option="freq")
             weight = boost * counts[word]
             parts.append((Occur.Should, term if weight == 1.0 else Query.boost_query(term, weight)))
