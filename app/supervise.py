@@ -225,22 +225,30 @@ def ensure(settings: Settings, name: str, *, start: bool = True) -> dict[str, An
     service = SERVICES[name]
     run = run_folder(settings)
     _share_for_life(run, name)
-    lock, address = OwnerLock(run, name), AddressFile(run, name)
+    lock = OwnerLock(run, name)
     until = time.monotonic() + service.start_timeout_s
     guard: subprocess.Popen[str] | None = None
     while time.monotonic() < until:
-        if lock.held():
-            known = address.load()
-            if known and _alive(known) and is_healthy(service, str(known["url"])):
-                if guard is not None:
-                    _guards.append(guard)
-                return known
-        elif start and (guard is None or guard.poll() == OWNED_ELSEWHERE):
+        known = find(settings, name)
+        if known is not None:
+            if guard is not None:
+                _guards.append(guard)
+            return known
+        if not lock.held() and start and (guard is None or guard.poll() == OWNED_ELSEWHERE):
             guard = _launch_guard(settings, name)
         if guard is not None and guard.poll() not in (None, 0, OWNED_ELSEWHERE):
             raise _unavailable(name, (guard.stderr.read() if guard.stderr else "").strip())
         time.sleep(0.05)
     raise _unavailable(name, f"it was not ready after {service.start_timeout_s:.0f} s")
+
+
+def find(settings: Settings, name: str) -> dict[str, Any] | None:
+    """Address of the process if it answers now; neither waits nor starts anything."""
+    run = run_folder(settings)
+    if not OwnerLock(run, name).held():
+        return None
+    known = AddressFile(run, name).load()
+    return known if known and _alive(known) and is_healthy(SERVICES[name], str(known["url"])) else None
 
 
 def _alive(known: dict[str, Any]) -> bool:

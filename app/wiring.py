@@ -135,6 +135,15 @@ class Alioth:
         with self._building:
             return str(ensure(self.settings, "chroma", start=self.start_services)["url"])
 
+    def is_there(self, name: str) -> bool:
+        """Whether `chroma` or `models` can be reached now; unlike using them, this never waits nor starts them."""
+        elsewhere = {"chroma": self.settings.chroma.url, "models": self.settings.models.url}
+        if elsewhere[name]:
+            return True
+        from app.supervise import find
+
+        return find(self.settings, name) is not None
+
     # ---------------------------------------------------------------- models
 
     @cached_property

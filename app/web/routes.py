@@ -17,7 +17,7 @@ from app.web import pages
 from app.web.file_routes import FileRoutes
 from app.web.gate import COOKIE
 from app.web.messages import error_text, preferred, say
-from core.errors import AliothError, InputError, LimitError, ModelUnavailableError
+from core.errors import AliothError, IndexUnavailableError, InputError, LimitError, ModelUnavailableError
 
 if TYPE_CHECKING:
     from app.wiring import Alioth
@@ -181,12 +181,19 @@ class HealthRoutes:
     def _parts(self) -> dict[str, bool]:
         checks: dict[str, Callable[[], object]] = {
             "database": lambda: self._alioth.accounts_store.users(),
-            "chroma": lambda: self._alioth.vectors.ping(),
+            "chroma": self._chroma_answers,
             "models": self._models_loaded,
         }
         return {name: self._holds(name, check) for name, check in checks.items()}
 
+    def _chroma_answers(self) -> None:
+        if not self._alioth.is_there("chroma"):
+            raise IndexUnavailableError("The Chroma process does not answer.")
+        self._alioth.vectors.ping()
+
     def _models_loaded(self) -> None:
+        if not self._alioth.is_there("models"):
+            raise ModelUnavailableError("The models process does not answer.")
         health = self._alioth.models.health()
         if not health["ready"]:
             raise ModelUnavailableError(f"The models process is not ready: {health.get('problem', 'still loading')}")

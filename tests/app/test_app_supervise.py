@@ -16,7 +16,7 @@ import pytest
 from app import services, supervise
 from app.locks import AddressFile, OwnerLock, UserLock
 from app.services import Launch, Service, choose_port, require_free_port, run_folder
-from app.supervise import Child, Supervisor, guard
+from app.supervise import Child, Supervisor, find, guard
 from core.errors import InputError, SettingsError
 from core.settings import ModelSettings, Settings
 
@@ -78,6 +78,17 @@ def test_a_ready_process_has_its_address_written(settings: Settings, echo: Servi
     assert known["url"] == child.url and known["token"]
     child.stop()
     assert not OwnerLock(run_folder(settings), "echo").held()
+
+
+def test_looking_for_a_process_neither_starts_nor_waits_for_it(settings: Settings, echo: Service) -> None:
+    assert find(settings, "echo") is None
+    assert not OwnerLock(run_folder(settings), "echo").held()
+    child = Child(echo, settings)
+    _step_until_ready(child)
+    known = find(settings, "echo")
+    assert known is not None and known["url"] == child.url
+    child.stop()
+    assert find(settings, "echo") is None
 
 
 def test_a_second_owner_does_not_start_a_second_process(settings: Settings, echo: Service) -> None:
