@@ -31,7 +31,7 @@ _NOT_ENGLISH = re.compile(
     r"\b(?:not|never|no|none|neither|nor|without|cannot|nobody|nothing)\b|n['’]t\b", re.IGNORECASE
 )
 _NOT_CHINESE = re.compile(
-    r"不(?!仅|但|断|同|少|过|论|管|久|动产|错|良|当|锈|足|法|可抗力|正当)|没(?!收)|未(?!来|婚|成年|遂)|"
+    r"不(?!超过|低于|高于|大于|小于|仅|但|断|同|少|过|论|管|久|动产|错|良|当|锈|足|法|可抗力|正当)|没(?!收)|未(?!来|婚|成年|遂)|"
     r"无(?!锡|论|线|人机|期|形|故)|非(?!常|洲|法|遗|经常|公开|营利)|勿|否(?!则)|并非|禁止|不得"
 )
 
@@ -119,7 +119,11 @@ def problem_of(sentence: str, sources: Sequence[str], embed: Embed | None = None
     letters = re.sub(r"[\W\d_]", "", sentence)
     if len(letters) > FEWEST_TOKENS and (detect_language(joined) == "zh") != (language == "zh"):
         return _similarity_problem(sentence, joined, embed)
-    problem = _negation_problem(sentence, tokens, joined, language) or _place_problem(sentence, joined)
+    problem = (
+        _negation_problem(sentence, tokens, joined, language)
+        or _place_problem(sentence, joined)
+        or _rival_problem(sentence, joined)
+    )
     if problem:
         return problem
     absent = [token for token in tokens if token not in present(joined, tokens)]
@@ -210,6 +214,34 @@ def _place_problem(sentence: str, source: str) -> str:
             if here and best >= CLEAR_STATEMENT and max(here) < ELSEWHERE * best:
                 return f"“{shown}” stands in the source, but not where it speaks of this."
     return ""
+
+
+def _rival_problem(sentence: str, source: str) -> str:
+    """A number that the source gives to another of two parallel statements: “Domestic: 14 days, international: 21”.
+
+    Two source sentences are parallel when, numbers aside, they share at least half of their words. The one without
+    the said number is the rival when it has every word of the answer that the other has, and more.
+    """
+    parts = [(part, _words(part)) for part in _parts(source)]
+    for clause, tokens in _clauses(sentence):
+        for number in values_of(clause).numbers:
+            one = Values((number,), ())
+            here = [words for part, words in parts if not _value_problem(one, values_of(part))]
+            rivals = [(part, words) for part, words in parts if values_of(part).numbers and words not in here]
+            for part, words in rivals:
+                said = words & set(tokens)
+                if here and all(_parallel(words, other) and other & set(tokens) < said for other in here):
+                    return f"“{number.shown}” stands in the source, but not for this: “{part.strip()[:80]}”."
+    return ""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(token for token in segment(text) if not any(c.isdigit() for c in token))
+
+
+def _parallel(left: frozenset[str], right: frozenset[str]) -> bool:
+    both = left & right
+    return len(both) >= 2 and 2 * len(both) >= max(len(left), len(right))
 
 
 def _clauses(sentence: str) -> Iterator[tuple[str, list[str]]]:

@@ -97,7 +97,7 @@ class WheelBuild:
     def _progress(self) -> str:
         elapsed = int(time.monotonic() - self._started)
         text = f"Compiling llama-cpp-python: {elapsed // 60} min {elapsed % 60:02d} s"
-        steps = _STEP.findall(self._log.read_text(errors="replace")[-20_000:])
+        steps = _STEP.findall(self._log.read_text(errors="replace"))
         return f"{text}, step {steps[-1][0]} of {steps[-1][1]}" if steps else f"{text} (about 5 min on 2 cores, once)"
 
     def _store(self) -> Path:

@@ -156,10 +156,12 @@ def _stream(
 
     chosen = mode or AnswerMode(state.alioth.settings.chat.mode)
     answer: Answer | None = None
+    streamed = ""
     for event in state.alioth.answerer.answer(text, targets, earlier, chosen, user=state.principal.user_id):
         if isinstance(event, Finished):
             answer = event.answer
         elif show and isinstance(event, Text):
+            streamed += event.delta
             sys.stdout.write(event.delta)
             sys.stdout.flush()
         elif show and isinstance(event, Waiting) and event.place:
@@ -167,6 +169,8 @@ def _stream(
     assert answer is not None
     if show:
         sys.stdout.write("\n")
+        if answer.text.strip() != streamed.strip():  # the check of the finished answer added marks
+            sys.stdout.write(f"\n{answer.text.strip()}\n")
     return answer
 
 

@@ -15,6 +15,7 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"The number (?P<value>.+) is not in the source\.", "reason.number"),
         (r"(?P<value>“.+”) is not in the source\.", "reason.name"),
         (r"(?P<value>“.+”) stands in the source, but not where it speaks of this\.", "reason.elsewhere"),
+        (r"(?P<value>“.+?”) stands in the source, but not for this: (?P<other>“.+”)\.", "reason.rival"),
         (r"(?P<value>“.+”) stands only in the answer\.", "reason.negation_answer"),
         (r"(?P<value>“.+”) stands only in the source\.", "reason.negation_source"),
         (r"The source is in another language.*", "reason.other_language"),

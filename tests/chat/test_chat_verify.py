@@ -206,3 +206,25 @@ def test_on_real_answers_most_alterations_are_caught_and_few_truths_flagged(name
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
+PARALLEL = {
+    1: "Advance purchase\n- Domestic: At least 14 days in advance\n- International: At least 21 days in advance",
+    2: "住宿标准：\n一线城市每晚不超过600元\n二线城市每晚不超过450元",
+}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "verdict"),
+    [
+        ("Book domestic flights at least 14 days in advance [1].", Verdict.SUPPORTED),
+        ("Book domestic flights at least 21 days in advance [1].", Verdict.UNSUPPORTED),
+        ("Book international flights at least 14 days in advance [1].", Verdict.UNSUPPORTED),
+        ("一线城市住宿每晚不超过600元[2]。", Verdict.SUPPORTED),
+        ("一线城市住宿每晚不超过450元[2]。", Verdict.UNSUPPORTED),
+        ("二线城市住宿标准为每晚450元[2]。", Verdict.SUPPORTED),
+    ],
+)
+def test_a_number_that_belongs_to_the_statement_beside_it_is_not_supported(sentence: str, verdict: Verdict) -> None:
+    [check] = check_answer(sentence, PARALLEL)
+    assert check.verdict is verdict, check.reason
