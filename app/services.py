@@ -43,7 +43,8 @@ def _environment(settings: Settings, **extra: str) -> dict[str, str]:
 
 
 def _module(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", name, *arguments]
+    """-P: a folder named like one of our packages in the working directory must not be taken for it."""
+    return [sys.executable, "-P", "-m", name, *arguments]
 
 
 def _chroma(settings: Settings, port: int, token: str, ready_fd: int) -> Launch:

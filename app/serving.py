@@ -180,7 +180,7 @@ def _foreground_command(settings: Settings, name: str, host: str | None, port: i
 
         return chroma_command(settings.home / "chroma", host or "127.0.0.1", port or 8000)
     module = {"models": "app.model_server", "worker": "app.worker", "web": "app.server"}[name]
-    command = [sys.executable, "-m", module]
+    command = [sys.executable, "-P", "-m", module]
     if name == "worker":
         return [*command, "--supervised"]
     own = settings.web if name == "web" else settings.models

@@ -280,7 +280,7 @@ def _share_for_life(run: Path, name: str) -> None:
 
 def _launch_guard(settings: Settings, name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "app.supervise", name],
+        [sys.executable, "-P", "-m", "app.supervise", name],
         env={**os.environ, "ALIOTH_HOME": str(settings.home)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

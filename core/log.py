@@ -14,23 +14,21 @@ FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 def configure_logging(settings: LogSettings, folder: Path | None = None, name: str = "alioth") -> None:
     """Log to `folder/name.log` with rotation, or to stderr (warnings and up) without a folder."""
-    handler: logging.Handler
-    if folder is None:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setLevel(logging.WARNING)
-    else:
+    handlers: list[logging.Handler] = []
+    if folder is None or settings.stderr:
+        handlers.append(logging.StreamHandler(sys.stderr))
+        handlers[0].setLevel(logging.NOTSET if settings.stderr else logging.WARNING)
+    if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(
-            folder / f"{name}.log",
-            maxBytes=settings.max_mb * 1_000_000,
-            backupCount=settings.backups,
-            encoding="utf-8",
-        )
-    handler.setFormatter(logging.Formatter(FORMAT))
+        size = settings.max_mb * 1_000_000
+        path = folder / f"{name}.log"
+        handlers.append(RotatingFileHandler(path, maxBytes=size, backupCount=settings.backups, encoding="utf-8"))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
-    root.addHandler(handler)
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(FORMAT))
+        root.addHandler(handler)
     root.setLevel(settings.level)
     for noisy in ("httpx", "httpcore", "chromadb", "watchfiles", "jieba", "RapidOCR"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

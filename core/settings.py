@@ -99,6 +99,7 @@ class LogSettings(_Group):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe line written.")
     max_mb: int = Field(10, ge=1, description="Size of one log file before it is rotated, in MB.")
     backups: int = Field(3, ge=0, description="Rotated log files kept per process.")
+    stderr: bool = Field(False, description="Write log lines of services to stderr too, as containers want it.")
 
 
 class Settings(BaseSettings):

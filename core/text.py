@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 import unicodedata
 from collections.abc import Callable, Collection
 from typing import Any
@@ -118,12 +119,16 @@ def _jieba() -> Any:
     return tokenizer
 
 
-@functools.cache
-def _stemmer() -> Callable[[str], str]:
-    import snowballstemmer
+_stemmers = threading.local()
 
-    stem = snowballstemmer.stemmer("english").stemWord
-    return functools.lru_cache(maxsize=100_000)(lambda word: str(stem(word)))
+
+@functools.lru_cache(maxsize=100_000)
+def _stem(word: str) -> str:
+    if not hasattr(_stemmers, "english"):  # one a thread: a Snowball stemmer keeps the word it works on
+        import snowballstemmer
+
+        _stemmers.english = snowballstemmer.stemmer("english")
+    return str(_stemmers.english.stemWord(word))
 
 
 def segment(text: str) -> list[str]:
@@ -133,7 +138,6 @@ def segment(text: str) -> list[str]:
     words, identifiers such as `GB/T-9704`, `v1.2.3` or `ALIOTH_HOME` both whole and in parts.
     """
     tokens: list[str] = []
-    stem = _stemmer()
     for match in _TOKEN.finditer(fold(text)):
         piece = match.group()
         if _HAN_ONLY.match(piece):
@@ -144,7 +148,7 @@ def segment(text: str) -> list[str]:
             tokens.append(piece)
         for part in parts:
             if part not in STOP_WORDS:
-                tokens.append(stem(part) if part.isascii() and part.isalpha() else part)
+                tokens.append(_stem(part) if part.isascii() and part.isalpha() else part)
     return tokens
 
 
@@ -154,11 +158,10 @@ def present(text: str, tokens: Collection[str]) -> set[str]:
     Han tokens count wherever their characters stand together, others as whole words of the same stem.
     """
     folded = fold(text)
-    stem = _stemmer()
     words: set[str] = set()
     for match in _WORDS.finditer(folded):
         piece = match.group()
         words.add(piece)
         for part in _PART.findall(piece):
-            words.add(stem(part) if part.isascii() and part.isalpha() else part)
+            words.add(_stem(part) if part.isascii() and part.isalpha() else part)
     return {token for token in tokens if (token in folded if HAN.match(token) else token in words)}

@@ -169,7 +169,7 @@ class _Child:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ALIOTH_")}
         self.asked = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ingest.parser_child", json.dumps(options)],
+            [sys.executable, "-P", "-m", "ingest.parser_child", json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ if [ "${1:-}" = container-migrate ]; then
         python3 -c 'import secrets; print(secrets.token_urlsafe(32))' >"$secret.new"
         mv "$secret.new" "$secret"
     fi
-    set -- migrate
+    set -- migrate --help-collection
 fi
 if [ -z "${ALIOTH_MODELS__TOKEN:-}" ] && [ -r "$secret" ]; then
     ALIOTH_MODELS__TOKEN=$(cat "$secret")

@@ -40,13 +40,25 @@ def service(
     run_service(load_settings(), name, host, port)
 
 
-def migrate(json: JsonOption = False) -> None:
+def migrate(
+    help_collection: Annotated[
+        bool, typer.Option("--help-collection", help="Also keep Alioth's own manual as a collection.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Bring the database to this program's schema."""
-    from app.serving import migrate_database
+    from app.serving import add_help, migrate_database
+    from app.wiring import Alioth
     from core.settings import load_settings
 
     settings = load_settings()
     revision = migrate_database(settings)
+    if help_collection:
+        alioth = Alioth(settings, start_services=False)
+        try:
+            add_help(alioth)
+        finally:
+            alioth.close()
     if json:
         print_json({"revision": revision})
     else:

@@ -39,7 +39,8 @@ class State:
 
         settings = load_settings()
         alioth = wiring.Alioth(settings)
-        configure_logging(settings.log, settings.home / "logs", "cli")
+        quiet = settings.log.model_copy(update={"stderr": False})  # stderr is for the person here
+        configure_logging(quiet, settings.home / "logs", "cli")
         wiring.use(alioth)
         State._open.append(alioth)
         return alioth

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import core.text
 from core.text import detect_language, fold, segment, split_sentences
 
 MIXED = st.text(alphabet=st.sampled_from(list('abcABC 123.。！？!?；\n"”’)（）公司成立于年Mr.Dr.e.g.…')), max_size=200)
@@ -67,3 +70,14 @@ def test_stop_words_are_left_out_of_the_tokens() -> None:
 
 def test_folding_is_stable() -> None:
     assert fold(fold("繁體中文 ＦＵＬＬ")) == fold("繁體中文 ＦＵＬＬ")
+
+
+def test_threads_that_segment_side_by_side_get_what_one_gets() -> None:
+    words = [
+        f"{a}{b}" for a in ("generaliz", "organiz", "relat", "condit", "nation") for b in ("ation", "ing", "ed", "al")
+    ]
+    texts = [" ".join(f"{word}{n}x {word}" for word in words) for n in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(segment, texts))
+    core.text._stem.cache_clear()
+    assert together == [segment(text) for text in texts]

@@ -76,7 +76,8 @@ def scripted(world: World, events: Callable[[str, threading.Event], Iterator[Ans
     ) -> Iterator[AnswerEvent]:
         if "refuse" in question:
             raise InputError("The question breaks a rule.", "Ask another.")
-        asked.append({"question": question, "collections": [c.name for c in collections], "history": list(history)})
+        names = [c.name for c in collections]
+        asked.append({"question": question, "collections": names, "history": list(history), "mode": mode})
         return events(question, cancel)
 
     world.alioth.__dict__["running"] = RunningAnswers(make, world.alioth.conversations, 10.0)
@@ -162,7 +163,8 @@ def test_a_question_starts_a_conversation_and_its_answer_is_shown(world: World) 
     conversation = wait_until_answered(world, ann)
     at.run()
     assert at.query_params["c"] in (conversation, [conversation])
-    assert asked == [{"question": "How long does it take?", "collections": ["travel"], "history": []}]
+    question = {"question": "How long does it take?", "collections": ["travel"], "history": []}
+    assert asked == [question | {"mode": AnswerMode.AUTOMATIC}]
     assert "Thirty days." in html_of(at) and "How long does it take?" in html_of(at)
 
 
@@ -220,6 +222,17 @@ def test_a_refused_question_shows_why_and_leaves_no_empty_conversation(world: Wo
     at.chat_input[0].set_value("refuse me").run()
     assert "The question breaks a rule" in at.error[0].value
     assert world.alioth.conversations.list(ann.principal.user_id) == []
+
+
+def test_the_way_to_answer_can_be_chosen(world: World) -> None:
+    ann = world.person("ann")
+    world.collection("travel", ann)
+    asked = scripted(world, at_once)
+    at = page(ann)
+    at.selectbox(key="answer_mode").set_value(AnswerMode.ANSWER).run()
+    at.chat_input[0].set_value("How long?").run()
+    wait_until_answered(world, ann)
+    assert [one["mode"] for one in asked] == [AnswerMode.ANSWER]
 
 
 def test_only_readable_collections_are_offered_and_searched(world: World) -> None:

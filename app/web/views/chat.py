@@ -11,7 +11,7 @@ from app.web.failures import shown
 from app.web.render import answer_html, question_html
 from app.web.views.answer import show_answer
 from core.errors import AliothError, NotFoundError
-from core.types import ChatTurn, Collection, Principal
+from core.types import AnswerMode, ChatTurn, Collection, Principal
 
 if TYPE_CHECKING:
     from storage.conversations import Conversation, Message
@@ -36,7 +36,11 @@ def page() -> None:
     if not collections:
         return
     with st.bottom:
-        chosen = _choose(conversation, collections, who)
+        wide, narrow = st.columns((4, 1), vertical_alignment="bottom")
+        with wide:
+            chosen = _choose(conversation, collections, who)
+        with narrow:
+            mode = _mode()
         question = st.chat_input(
             state.t("chat.placeholder"),
             max_chars=state.alioth().settings.chat.max_question_chars,
@@ -45,7 +49,7 @@ def page() -> None:
         )
     if question and question.strip():
         with shown():
-            _ask(question.strip(), conversation, chosen, who)
+            _ask(question.strip(), conversation, chosen, who, mode)
 
 
 def _conversation(who: Principal) -> Conversation | None:
@@ -126,7 +130,22 @@ def _choose(conversation: Conversation | None, collections: list[Collection], wh
     return [by_id[key] for key in chosen]
 
 
-def _ask(question: str, conversation: Conversation | None, chosen: list[Collection], who: Principal) -> None:
+def _mode() -> AnswerMode:
+    """How to answer, kept while the page is open."""
+    chosen = st.selectbox(
+        state.t("chat.mode"),
+        list(AnswerMode),
+        format_func=lambda mode: state.t(f"chat.mode_{mode.value}"),
+        help=state.t("chat.mode_help"),
+        label_visibility="collapsed",
+        key="answer_mode",
+    )
+    return chosen or AnswerMode.AUTOMATIC
+
+
+def _ask(
+    question: str, conversation: Conversation | None, chosen: list[Collection], who: Principal, mode: AnswerMode
+) -> None:
     alioth = state.alioth()
     allowed = alioth.permissions.readable_of(who, [collection.id for collection in chosen])
     fresh = conversation is None
@@ -136,7 +155,7 @@ def _ask(question: str, conversation: Conversation | None, chosen: list[Collecti
     earlier = [m for m in alioth.conversations.messages(conversation.id) if m.state != "streaming" and m.text]
     history = [ChatTurn(message.role, message.text) for message in earlier[-HISTORY:]]
     try:
-        alioth.running.start(conversation.id, who.user_id, question, allowed, history)
+        alioth.running.start(conversation.id, who.user_id, question, allowed, history, mode)
     except AliothError:
         if fresh:
             alioth.conversations.delete(conversation.id, who.user_id)
