@@ -206,6 +206,11 @@ def ask(page: Page, question: str, name: str) -> str:
     return last.inner_text()
 
 
+def choose_mode(page: Page, name: str) -> None:
+    page.get_by_test_id("stSelectbox").locator("input").click()
+    page.get_by_role("option", name=name).click()
+
+
 def test_from_the_set_up_link_to_cited_answers_in_both_languages(served: Served, browser: Browser) -> None:
     context = browser.new_context(locale="zh-CN", viewport={"width": 1280, "height": 860})
     page = context.new_page()
@@ -234,6 +239,10 @@ def test_from_the_set_up_link_to_cited_answers_in_both_languages(served: Served,
     page.wait_for_function("() => document.querySelector('img.al-page').naturalWidth > 400", timeout=SLOW_MS)
     shot(page, "08_page_image")
     page.keyboard.press("Escape")
+
+    choose_mode(page, "组织语言")
+    generated = ask(page, "How many days after the trip do employees send their receipts?", "11_generated")
+    assert "摘录文档原句" not in generated and len(generated) > 20
 
     assert "c=" in page.url
     page.reload()
