@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -58,6 +59,7 @@ class SentenceTransformerEmbedder:
         self._gate = gate or ComputeGate()
         self._model, self.device, self.dtype = _load(folder, threads, device, dtype)
         self._model.max_seq_length = entry.window
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embed")
         self._check(entry)
 
     def embed_documents(self, texts: Sequence[str], lane: Lane = Lane.INGEST) -> Embeddings:
@@ -100,6 +102,10 @@ class SentenceTransformerEmbedder:
                 )
 
     def _encode(self, texts: list[str]) -> Embeddings:
+        """All computing is done by one thread: torch keeps buffers and a team of threads for each that calls it."""
+        return self._thread.submit(self._encode_here, texts).result()
+
+    def _encode_here(self, texts: list[str]) -> Embeddings:
         raw = self._model.encode(texts, batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
         # norms of a bfloat16 normalisation are 0.998–1.004, so it is done here in float32
         vectors: Embeddings = raw.float().cpu().numpy()

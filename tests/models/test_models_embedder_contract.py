@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -142,3 +143,19 @@ def test_the_fake_is_the_same_in_every_process() -> None:
     code = "from models.fakes import FakeEmbedder; print(FakeEmbedder().embed_query('annual leave').tolist())"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == str(FakeEmbedder().embed_query("annual leave").tolist())
+
+
+def test_one_thread_computes_for_all_callers(
+    minilm: SentenceTransformerEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computing: set[int] = set()
+    encode = minilm._model.encode
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        computing.add(threading.get_ident())
+        return encode(*arguments, **options)
+
+    monkeypatch.setattr(minilm._model, "encode", watched)
+    with ThreadPoolExecutor(6) as callers:
+        list(callers.map(minilm.embed_query, [f"question {n}" for n in range(18)]))
+    assert len(computing) == 1
