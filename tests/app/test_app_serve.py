@@ -61,6 +61,11 @@ class Served:
     def ready(self) -> bool:
         return self.status("/readyz")[0] == 200
 
+    def pid(self, name: str) -> int | None:
+        """Of one process now; None while it is between two lives."""
+        child = self.children().get(name)
+        return None if child is None else child.pid
+
     def children(self) -> dict[str, psutil.Process]:
         found: dict[str, psutil.Process] = {}
         for child in psutil.Process(self.process.pid).children():
@@ -140,9 +145,10 @@ def test_the_command_line_uses_the_running_processes(served: Served, tmp_path: P
 
 @pytest.mark.parametrize("name", ["web", "worker", "models", "chroma"])
 def test_a_killed_process_comes_back_and_nothing_is_lost(served: Served, name: str) -> None:
-    before = served.children()[name].pid
+    before = served.pid(name)
+    assert before is not None
     os.kill(before, signal.SIGKILL)
-    _wait(lambda: name in served.children() and served.children()[name].pid != before)
+    _wait(lambda: served.pid(name) not in (None, before))
     _wait(served.ready)
     assert served.process.poll() is None
     results = served.cli.ok("search", "lost visitor badge", "-c", "Notes", "--json").json["results"]
@@ -155,7 +161,8 @@ def test_documents_are_ingested_again_after_the_worker_was_killed(served: Served
             f"Locker {number} belongs to employee E-{number * 31}.\n" * 80, "utf-8"
         )
     served.cli.ok("ingest", "add", tmp_path, "-c", "Notes", "--no-wait")
-    os.kill(served.children()["worker"].pid, signal.SIGKILL)
+    _wait(lambda: "worker" in served.children())
+    served.children()["worker"].kill()
     rows: list[dict[str, Any]] = []
 
     def all_ready() -> bool:
