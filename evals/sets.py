@@ -55,7 +55,7 @@ def load_documents(path: Path) -> list[EvalDocument]:
         document = EvalDocument(
             doc_id=_text(place, row, "doc_id"),
             title=str(row.get("title") or ""),
-            text=_text(place, row, "text"),
+            text=_text(place, row, "text", empty=True),  # an empty page of a PDF, say; it counts as not read
             parent=str(row.get("parent") or ""),
         )
         if document.doc_id in documents:
@@ -134,9 +134,9 @@ def _turn(place: str, turn: Any) -> ChatTurn:
     return ChatTurn("user" if turn.get("role") == "user" else "assistant", str(turn["content"]))
 
 
-def _text(place: str, row: Mapping[str, Any], key: str) -> str:
+def _text(place: str, row: Mapping[str, Any], key: str, empty: bool = False) -> str:
     value = row.get(key)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not (empty or value.strip()):
         raise InputError(f"{place}: '{key}' is {value!r}.", f"Every line needs a text under '{key}'.")
     return value
 

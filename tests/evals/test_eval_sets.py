@@ -96,3 +96,9 @@ def test_our_own_corpus_is_sound() -> None:
         assert question.unanswerable == (not question.gold), question.qid
         texts = "\n".join(documents[doc_id].text for doc_id in question.gold)
         assert all(sentence in texts for sentence in question.evidence), question.qid
+
+
+def test_a_document_without_text_is_kept_so_that_the_set_can_be_measured(tmp_path: Path) -> None:
+    path = tmp_path / "documents.jsonl"
+    path.write_text('{"doc_id": "page 1", "text": ""}\n{"doc_id": "page 2", "text": "words"}\n', "utf-8")
+    assert [document.text for document in load_documents(path)] == ["", "words"]
