@@ -84,8 +84,6 @@ class Ingestion:
             self.poll()
             if self.open_ids:
                 stop.wait(0.3)
-        if not worker.held():
-            self._alioth.pipeline.purge()
 
     def totals(self) -> dict[str, Any]:
         """Counts of this ingestion, with `seconds` and `chunks`."""

@@ -20,7 +20,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Launch:
-    """One start of a process. ready_fd: descriptor on which it writes a JSON line once it is ready, if it does."""
+    """One start of a process. url: where it will answer, empty when it listens nowhere."""
 
     command: list[str]
     environment: dict[str, str]

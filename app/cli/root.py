@@ -57,7 +57,6 @@ def _root(
 
 def main() -> NoReturn:
     """Run the command line. Exit codes: 0 done, 1 an error with a message, 2 wrong usage, 130 interrupted."""
-    state: State | None = None
     try:
         result = app(standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)
@@ -77,7 +76,6 @@ def main() -> NoReturn:
         sys.exit(1)
     finally:
         State.close_all()
-        del state
 
 
 def _exit_on_framework_error(error: Exception) -> None:
