@@ -1,4 +1,7 @@
-"""What holds for every test: no socket leaves the machine, and each test has a data directory of its own."""
+"""What holds for every test: no socket leaves the machine, and property tests try the same examples every time.
+
+`HYPOTHESIS_PROFILE=explore` tries new and many more examples, to look for what nobody has thought of.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("explore", derandomize=False, max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 for _name in [name for name in os.environ if name.startswith("ALIOTH_")]:
     del os.environ[_name]

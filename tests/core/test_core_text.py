@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import core.text
@@ -31,7 +31,6 @@ def test_language_is_told_by_script(text: str, language: str) -> None:
     assert detect_language(text) == language
 
 
-@settings(max_examples=300, deadline=None)
 @given(MIXED)
 def test_sentences_joined_are_the_whole_text(text: str) -> None:
     spans = split_sentences(text)

@@ -6,7 +6,7 @@ import itertools
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.settings import IngestSettings
@@ -59,13 +59,13 @@ def check(parsed: ParsedDocument, chunks: list[NewChunk], tokenizer: FakeTokeniz
         covered[start:end] = [True] * (end - start)
         starts.append(start)
     assert starts == sorted(starts)
-    shown = {name for chunk in chunks for name in chunk.locator.heading}
+    shown = [chunk.context for chunk in chunks] + [name for chunk in chunks for name in chunk.locator.heading]
     position = 0
     for block in parsed.blocks:
         length = len(document_text(document(block)))
         missing = [at for at in range(position, position + length) if not covered[at] and not text[at].isspace()]
         if missing:
-            assert block.kind is BlockKind.HEADING and block.text in shown
+            assert block.kind is BlockKind.HEADING and any(block.text in line for line in shown)
         position += length + 2
 
 
@@ -88,7 +88,6 @@ blocks = st.one_of(
 ).filter(lambda block: block.text.strip() != "")
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(blocks, min_size=1, max_size=12), words, st.booleans())
 def test_all_text_is_covered_in_order_within_the_window_and_offsets_slice_back(items, title, by_character) -> None:
     tokenizer = CharacterTokenizer(60) if by_character else FakeTokenizer(60)
@@ -96,7 +95,6 @@ def test_all_text_is_covered_in_order_within_the_window_and_offsets_slice_back(i
     check(parsed, chunk_document(parsed, tokenizer, SETTINGS), tokenizer)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(100, 3000), st.sampled_from(["规", "a", "ab ", "规定，", "x,y;"]), st.integers(20, 80))
 def test_one_sentence_over_the_window_is_cut_and_loses_nothing(length, unit, window) -> None:
     tokenizer = CharacterTokenizer(window)
