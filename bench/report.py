@@ -10,11 +10,18 @@ from pathlib import Path
 
 from bench.ingest import IngestResult
 from bench.query import QueryResult
+from bench.start import StartResult
 from evals.report import table
 
 _HEAD = """# Performance
 
 Written by `make bench`; do not edit."""
+
+_START = """## Start
+
+Seconds from `alioth serve` (not the first one on the data directory) until the page answers and until the models are
+loaded; then seconds from a question about the help collection to the first piece of its generated answer by the bundled
+model: the first question after the start, and one after it."""
 
 _INGEST = """## Ingestion
 
@@ -28,7 +35,9 @@ Retrieval of the ten best chunks without generation: embedding of the question, 
 live rows, fusion. 200 real questions in both languages after 10 to warm up; then the same with 8 clients at once."""
 
 
-def performance_page(ingest: Sequence[IngestResult], queries: Sequence[QueryResult], load: float) -> str:
+def performance_page(
+    start: StartResult | None, ingest: Sequence[IngestResult], queries: Sequence[QueryResult], load: float
+) -> str:
     """Markdown. load: average load of the machine when the run began."""
     facts = (
         f"- {datetime.date.today()}, {_processor()}, {os.cpu_count()} cores, no GPU, "
@@ -36,6 +45,8 @@ def performance_page(ingest: Sequence[IngestResult], queries: Sequence[QueryResu
         f"- Average load of the machine when the run began: {load:.1f}."
     )
     parts = [_HEAD, facts]
+    if start:
+        parts += [_START, _start_table(start)]
     if ingest:
         parts += [_INGEST, _ingest_table(ingest)]
     if queries:
@@ -43,6 +54,21 @@ def performance_page(ingest: Sequence[IngestResult], queries: Sequence[QueryResu
         if any(result.made_up for result in queries):
             parts.append("*: random vectors with sampled real text stand in for documents.")
     return "\n\n".join(parts) + "\n"
+
+
+def _start_table(result: StartResult) -> str:
+    header = ("page", "models", "language", "first question", "later question")
+    rows = [
+        (
+            f"{result.page:.1f}",
+            f"{result.models:.1f}",
+            language,
+            f"{result.first_token[language]:.2f}",
+            f"{result.later_token[language]:.2f}",
+        )
+        for language in result.first_token
+    ]
+    return table(header, rows)
 
 
 def _ingest_table(results: Sequence[IngestResult]) -> str:

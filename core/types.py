@@ -64,6 +64,7 @@ class Locator:
 
     page, slide: 1-based. lines: first and last, 1-based. cells: `A2:D9`.
     chars: start and end offset in the text that the parser gave for the whole document.
+    ocr: mean confidence, 0–1, of text that was recognised in a picture; None for text that the file holds as text.
     """
 
     page: int | None = None
@@ -75,11 +76,12 @@ class Locator:
     cells: str | None = None
     lines: tuple[int, int] | None = None
     chars: tuple[int, int] | None = None
+    ocr: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form with the empty fields left out."""
         out: dict[str, Any] = {}
-        for name in ("page", "page_end", "slide", "sheet", "cells"):
+        for name in ("page", "page_end", "slide", "sheet", "cells", "ocr"):
             value = getattr(self, name)
             if value is not None:
                 out[name] = value
@@ -105,6 +107,7 @@ class Locator:
             heading=tuple(data.get("heading", ())),
             lines=_pair(data.get("lines")),
             chars=_pair(data.get("chars")),
+            ocr=data.get("ocr"),
             boxes=tuple(Box(int(b[0]), *(float(v) for v in b[1:5])) for b in data.get("boxes", ())),
         )
 
@@ -141,6 +144,37 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class HiddenText:
+    """Text that a person who looks at the document does not see; it is left out of the blocks.
+
+    kind: white, tiny, off_page, covered, invisible (by the format's own switch), zero_width or tag. characters: how
+    many. sample: its first 80 characters, for a person to judge.
+    """
+
+    kind: str
+    characters: int
+    sample: str = ""
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a parser met on its way, for the ingest report. Pages are 1-based.
+
+    ocr_pages: page and mean confidence (0–1) of each page of which text was recognised. garbled_pages: pages whose
+    text layer is no text, whether OCR replaced it or not. pictures: all of them; pictures_without_text: those of
+    which nothing was read. left_out: characters cut off at the limit.
+    """
+
+    ocr_pages: tuple[tuple[int, float], ...] = ()
+    garbled_pages: tuple[int, ...] = ()
+    pictures: int = 0
+    pictures_without_text: int = 0
+    hidden: tuple[HiddenText, ...] = ()
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedDocument:
     """What a parser gives. `pages`: pages, slides or sheets; 1 where the format has none."""
 
@@ -150,6 +184,7 @@ class ParsedDocument:
     pages: int = 1
     problems: tuple[Problem, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    reading: Reading = Reading()
 
 
 @dataclass(frozen=True, slots=True)

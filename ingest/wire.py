@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from core.errors import DOCUMENT_ERRORS, DocumentError
-from core.types import Block, BlockKind, Locator, ParsedDocument, Problem
+from core.types import Block, BlockKind, HiddenText, Locator, ParsedDocument, Problem, Reading
 
 
 def document_to_dict(parsed: ParsedDocument) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def document_to_dict(parsed: ParsedDocument) -> dict[str, Any]:
         "pages": parsed.pages,
         "problems": [problem.to_dict() for problem in parsed.problems],
         "metadata": dict(parsed.metadata),
+        "reading": asdict(parsed.reading),
     }
 
 
@@ -35,6 +37,18 @@ def document_from_dict(data: dict[str, Any]) -> ParsedDocument:
         pages=data["pages"],
         problems=tuple(Problem(**problem) for problem in data["problems"]),
         metadata=data["metadata"],
+        reading=_reading(data["reading"]),
+    )
+
+
+def _reading(data: dict[str, Any]) -> Reading:
+    return Reading(
+        ocr_pages=tuple((int(page), float(confidence)) for page, confidence in data["ocr_pages"]),
+        garbled_pages=tuple(data["garbled_pages"]),
+        pictures=data["pictures"],
+        pictures_without_text=data["pictures_without_text"],
+        hidden=tuple(HiddenText(**hidden) for hidden in data["hidden"]),
+        left_out=data["left_out"],
     )
 
 

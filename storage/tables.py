@@ -134,7 +134,10 @@ class AuditTable(Table):
 
 
 class CollectionTable(Table):
-    """fingerprint: JSON of core.types.Fingerprint. changes: number of the newest row in index_changes."""
+    """fingerprint: JSON of core.types.Fingerprint. changes: number of the newest row in index_changes.
+
+    settings: what differs from the instance's ingest settings, e.g. chunk_tokens.
+    """
 
     __tablename__ = "collections"
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -142,6 +145,7 @@ class CollectionTable(Table):
     name_folded: Mapped[str] = mapped_column(String(200), unique=True)
     fingerprint: Mapped[dict[str, Any]] = mapped_column(JSON)
     changes: Mapped[int] = mapped_column(BigInteger, default=0)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
     created_at: Mapped[datetime]
 
 
@@ -186,8 +190,51 @@ class VersionTable(Table):
     pages: Mapped[int] = mapped_column(Integer, default=0)
     chunk_count: Mapped[int] = mapped_column(Integer, default=0)
     facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    pages_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    chunks_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+
+class SketchTable(Table):
+    """MinHash of a version's text in bands, to find near-duplicates: two versions that share a band are compared."""
+
+    __tablename__ = "sketches"
+    __table_args__ = (Index("ix_sketches_collection_id_band_value", "collection_id", "band", "value"),)
+    version_id: Mapped[str] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True)
+    band: Mapped[int] = mapped_column(Integer, primary_key=True)
+    collection_id: Mapped[str] = mapped_column(String(32))
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
+class SourceTable(Table):
+    """A place documents come from again and again. kind: `folder`. place: its address, e.g. an absolute path.
+
+    options: ignore patterns, prefix. result: counts of the last run.
+    """
+
+    __tablename__ = "sources"
+    __table_args__ = (UniqueConstraint("collection_id", "kind", "place"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    collection_id: Mapped[str] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    place: Mapped[str] = mapped_column(String(1000))
+    options: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[datetime]
+    synced_at: Mapped[datetime | None]
+    result: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+class SourceEntryTable(Table):
+    """A document that a source brought in. size, modified_ns: of the file when it was read, to skip unchanged ones."""
+
+    __tablename__ = "source_entries"
+    source_id: Mapped[str] = mapped_column(ForeignKey("sources.id", ondelete="CASCADE"), primary_key=True)
+    path: Mapped[str] = mapped_column(String(1000), primary_key=True)
+    document_id: Mapped[str] = mapped_column(String(32), index=True)
+    content_hash: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    modified_ns: Mapped[int] = mapped_column(BigInteger)
 
 
 class ChunkTable(Table):
