@@ -1,4 +1,4 @@
-"""`make bench`: measure and rewrite docs/performance.md. `python -m bench start`, `ingest` or `query` prints one part only."""
+"""`make bench`: measure and rewrite docs/performance.md. `python -m bench start|ingest|query` prints one part only."""
 
 from __future__ import annotations
 

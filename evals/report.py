@@ -14,10 +14,15 @@ Written by `make eval`; do not edit. Every figure is what `alioth eval retrieval
 printed. What the figures mean is told in [evaluation.md](evaluation.md).
 """
 
+_FILES = """Real files of other projects (`make corpus-test`), read by Alioth and, on the same machine, by plain
+readers: files of which any text came; share of strings that a file is known to hold, easy ones and all; and share of
+the words of a reference text, where there is one. OCR included."""
+
 
 def quality_page(
     retrieval: Mapping[str, Mapping[str, Any]],
     answers: Mapping[str, Mapping[str, Any]],
+    files: Mapping[str, Mapping[str, Mapping[str, Any]]],
     skipped: Mapping[str, str],
     facts: Sequence[str],
 ) -> str:
@@ -25,6 +30,7 @@ def quality_page(
 
     Args:
         retrieval, answers: report by name of the set, in the order of the rows.
+        files: figures (`evals.files.GroupFigures` as a mapping) by reader, ours first, and group of files.
         skipped: reason by name of a set that was not measured.
         facts: lines about when, where and with which models.
     """
@@ -33,6 +39,8 @@ def quality_page(
         parts += ["## Retrieval", _retrieval_table(retrieval)]
     if answers:
         parts += ["## Answers", _answers_table(answers)]
+    if files:
+        parts += ["## Reading files", _FILES, _files_table(files)]
     if skipped:
         parts += ["## Not measured", "\n".join(f"- {name}: {reason}" for name, reason in skipped.items())]
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -101,4 +109,16 @@ def _answers_table(reports: Mapping[str, Mapping[str, Any]]) -> str:
                 figure(report["seconds_per_answer"], 2),
             )
         )
+    return table(header, rows)
+
+
+def _files_table(files: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    readers = list(files)
+    groups = list(files[readers[0]])
+    columns = (("read", "read"), ("easy", "easy strings"), ("expected", "all strings"), ("recall", "reference words"))
+    header = ["group", "files", *(f"{title}: {reader}" for _, title in columns for reader in readers)]
+    rows = []
+    for group in groups:
+        cells = [files[reader].get(group, {}).get(key) for key, _ in columns for reader in readers]
+        rows.append([group, figure(files[readers[0]][group]["files"]), *(figure(cell) for cell in cells)])
     return table(header, rows)

@@ -93,7 +93,9 @@ def _page(folders: dict[str, Path], questions: int) -> str:
         "bundled models (all-MiniLM-L6-v2, SmolLM2-135M-Instruct), default settings.",
         f"Retrieval: every question of a set. Answers: {questions} questions of each set, seed {SEED}.",
     )
-    return quality_page(retrieval, answers, skipped, facts)
+    files = RESULTS / "files.json"
+    read = json.loads(files.read_text()) if files.exists() else {}
+    return quality_page(retrieval, answers, read, skipped, facts)
 
 
 if __name__ == "__main__":

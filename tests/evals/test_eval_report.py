@@ -20,7 +20,7 @@ def retrieval_report(**changes: Any) -> dict[str, Any]:
 
 
 def test_figures_of_a_set_stand_in_its_row() -> None:
-    page = quality_page({"zh_cmrc": retrieval_report(**{"evidence@5": None})}, {}, {}, ["measured here"])
+    page = quality_page({"zh_cmrc": retrieval_report(**{"evidence@5": None})}, {}, {}, {}, ["measured here"])
     [row] = [line for line in page.splitlines() if line.startswith("| zh_cmrc")]
     figures = "1,000 | 0.500 | 0.500 | 0.500 | 0.500 | 0.250 | 0.500 | – | 0.500 | 12.3 | 56.8 | 848 | 2,345 | 61"
     assert row == f"| zh_cmrc | {figures} |"
@@ -40,10 +40,19 @@ def test_answers_and_skipped_sets_are_shown() -> None:
             "seconds_per_answer": 0.126,
         }
     }
-    page = quality_page({}, answers, {"en_x": "'en_x' is not on this machine"}, [])
+    page = quality_page({}, answers, {}, {"en_x": "'en_x' is not on this machine"}, [])
     assert "| own corpus | 40 | 0.400 | 0.900 | 1.000 | – | 0.950 | 0.000 | 0.13 |" in page
     assert "- en_x: 'en_x' is not on this machine" in page
     assert "## Retrieval" not in page
+
+
+def test_readers_stand_side_by_side_and_a_group_that_one_does_not_read_has_a_dash() -> None:
+    ours = {"files": 3, "read": 3, "easy": 1.0, "expected": 0.9, "recall": 0.8}
+    plain = {"files": 3, "read": 2, "easy": 0.5, "expected": 0.4, "recall": None}
+    page = quality_page({}, {}, {"Alioth": {"PDF": ours, "Mail": ours}, "plain": {"PDF": plain}}, {}, [])
+    assert "| group | files | read: Alioth | read: plain | easy strings: Alioth |" in page
+    assert "| PDF | 3 | 3 | 2 | 1.000 | 0.500 | 0.900 | 0.400 | 0.800 | – |" in page
+    assert "| Mail | 3 | 3 | – | 1.000 | – | 0.900 | – | 0.800 | – |" in page
 
 
 def test_numbers_read_well() -> None:
