@@ -21,7 +21,7 @@ class Evidence:
     """What retrieval found for a question.
 
     coverage: share of the question's content words in the best chunk, rare words weighing more, 0.0–1.0.
-    reach: the same over all candidates together. similarity: best inner product, None when the embedder does not
+    reach: the same over all candidates together. weight: of all the question's content words. similarity: best inner product, None when the embedder does not
     read the question or its scale was never measured. missing: content words found in no candidate. results: live
     chunks found. foreign: the best chunks are in another language, which an embedder of unmeasured scale may read:
     words cannot tell then.
@@ -33,12 +33,14 @@ class Evidence:
     missing: tuple[str, ...]
     results: int
     foreign: bool = False
+    weight: float = 0.0
 
     @property
     def score(self) -> float:
         """Log-odds-like figure, higher is more evidence; 0 is the operating point of docs/decisions/0009-refusal.md."""
         if self.similarity is None:
-            return BLIND_WEIGHTS[0] * self.coverage + BLIND_WEIGHTS[1] * self.reach - BLIND_LIMIT
+            story = STORY_CREDIT * max(0.0, self.weight - STORY_FROM)
+            return BLIND_WEIGHTS[0] * self.coverage + BLIND_WEIGHTS[1] * self.reach + story - BLIND_LIMIT
         weights = READING_WEIGHTS
         return weights[0] * self.coverage + weights[1] * self.reach + weights[2] * self.similarity - READING_LIMIT
 
@@ -50,7 +52,8 @@ class Evidence:
 
 _FRAME = (
     "mani much get tell say explain describ give list find know mean pleas summar compar happen whi does "
-    "根据 结合 总结 介绍 说明 描述 告诉 比较 内容 情况 时候 什么样 请问 分别 具体 进行 主要"
+    "根据 结合 总结 介绍 说明 描述 告诉 比较 内容 情况 时候 什么样 请问 分别 具体 进行 主要 "
+    "能否 可否 能不能 可不可以 是不是 有没有 要不要 需不需要 怎么办 怎么样 怎样 应该 请教 你好 您好 谢谢"
 )
 FRAME_WORDS = frozenset(_FRAME.split())
 """Search tokens that only frame a question: their absence from a document says nothing."""
@@ -59,6 +62,9 @@ READING_WEIGHTS = (5.0, 1.0, 10.0)
 READING_LIMIT = 7.2
 BLIND_WEIGHTS = (5.2, 5.0)
 BLIND_LIMIT = 4.75
+STORY_FROM = 36.0
+STORY_CREDIT = 0.1
+"""A question of many words tells a story, of which no document holds more than a part: credit per unit of weight."""
 
 
 def weigh(
@@ -81,6 +87,7 @@ def weigh(
         missing=tuple(token for token in wanted if not seen[token]),
         results=len(ranked),
         foreign=foreign,
+        weight=total,
     )
 
 
