@@ -17,7 +17,7 @@ from chat.fuse import blend
 from chat.ports import ChunkReader
 from chat.prompt import build_prompt
 from chat.question import check_question
-from chat.quote import best_quotes
+from chat.quote import Quote, best_quotes
 from chat.refuse import nearest_documents, refusal_text
 from chat.retrieve import Retrieval, Searches
 from chat.support import cite_quotes, support
@@ -173,7 +173,8 @@ class Answerer:
         """The documents' own sentences; `before` is what a model wrote until it went away."""
         yield Stage("quote")
         started = time.perf_counter()
-        quotes = best_quotes(task.standalone, single_sources(retrieval.results, self._settings.passages))
+        sources = single_sources(retrieval.results, self._settings.passages)
+        quotes = self._best_quotes(task, sources)
         citations = cite_quotes(quotes)
         text = "\n\n".join(f"{without_marks(quote.text)} [{n}]" for n, quote in enumerate(quotes, start=1))
         added = f"\n\n{text}" if before else text
@@ -182,6 +183,20 @@ class Answerer:
         task.timings["generate"] = time.perf_counter() - started
         checks = _exact_checks(before + added, before)
         yield task.finished(before + added, AnswerMode.QUOTE, citations=tuple(citations), verification=checks)
+
+    def _best_quotes(self, task: _Task, sources: Sequence[Source]) -> list[Quote]:
+        embedder = self._retriever.reading_embedder(task.collections[0], task.standalone)
+        if embedder is None:
+            return best_quotes(task.standalone, sources)
+
+        def similarity(texts: Sequence[str]) -> Sequence[float]:
+            near = embedder.embed_documents(texts, Lane.QUESTION) @ embedder.embed_query(task.standalone)
+            return [float(value) for value in near]
+
+        try:
+            return best_quotes(task.standalone, sources, similarity)
+        except ModelUnavailableError:
+            return best_quotes(task.standalone, sources)
 
     def _generate(self, task: _Task, retrieval: Retrieval) -> Iterator[AnswerEvent]:
         parser = MarkParser(())

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from chat.context import Source
 from chat.values import names_of, values_of
 from core.text import present, segment, split_sentences
 
+Similarity = Callable[[Sequence[str]], Sequence[float]]
+"""Inner products of the question with each of some texts, by an embedder that reads both."""
+
 MOST_SENTENCES = 3
+MOST_COMPARED = 48
+"""Sentences, best by words, that similarity looks at: about 0.2 s of embedding."""
 CUE_WEIGHT = 0.20
 AROUND_WEIGHT = 0.35
-RANK_WEIGHT = 0.25
+RANK_WEIGHT = 0.40
+SIMILARITY_WEIGHT = 0.80
 SECOND_SHARE = 0.75
 LONGEST = 320
 _WHEN = re.compile(
@@ -53,16 +59,19 @@ class _Candidate:
     score: float
 
 
-def best_quotes(question: str, sources: Sequence[Source]) -> list[Quote]:
+def best_quotes(question: str, sources: Sequence[Source], similarity: Similarity | None = None) -> list[Quote]:
     """At most three sentences in all, best first, sentences that stand side by side joined into one quote.
 
     A sentence scores by the question's words in it (rare ones more), a part of those around it and in its headings,
-    a figure, date or name where the question asks for one, and its passage's place in the ranking.
+    a figure, date or name where the question asks for one, its passage's place in the ranking, and its similarity to
+    the question where an embedder reads it. docs/decisions/0015-quotes.md has the weights' measurement.
     """
     tokens = list(dict.fromkeys(segment(question)))
     candidates = _candidates(question, tokens, sources)
     if not candidates:
         return []
+    if similarity is not None:
+        candidates = _compared(candidates, sources, similarity)
     best = max(candidates, key=lambda c: (c.score, -c.source, -c.index))
     chosen = [best]
     covered = set(best.own)
@@ -109,6 +118,16 @@ def _candidates(question: str, tokens: Sequence[str], sources: Sequence[Source])
             + RANK_WEIGHT / (1 + number),
         )
         for number, index, start, end, own, around, cue in rows
+    ]  # fmt: skip
+
+
+def _compared(candidates: Sequence[_Candidate], sources: Sequence[Source], similarity: Similarity) -> list[_Candidate]:
+    """The most promising candidates, with their similarity to the question added; the others drop out."""
+    promising = sorted(candidates, key=lambda c: (-c.score, c.source, c.index))[:MOST_COMPARED]
+    texts = [sources[c.source].passage.text[c.start : c.end].strip() for c in promising]
+    near = similarity(texts)
+    return [
+        replace(c, score=c.score + SIMILARITY_WEIGHT * value) for c, value in zip(promising, near, strict=True)
     ]  # fmt: skip
 
 

@@ -21,10 +21,10 @@ class Evidence:
     """What retrieval found for a question.
 
     coverage: share of the question's content words in the best chunk, rare words weighing more, 0.0–1.0.
-    reach: the same over all candidates together. weight: of all the question's content words. similarity: best inner product, None when the embedder does not
-    read the question or its scale was never measured. missing: content words found in no candidate. results: live
-    chunks found. foreign: the best chunks are in another language, which an embedder of unmeasured scale may read:
-    words cannot tell then.
+    reach: the same over all candidates together. weight: of all the question's content words. similarity: best inner
+    product, None when the embedder does not read the question or its scale was never measured. missing: content words
+    found in no candidate. results: live chunks found. foreign: the best chunks are in another language, which an
+    embedder of unmeasured scale may read: words cannot tell then.
     """
 
     coverage: float

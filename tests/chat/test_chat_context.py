@@ -14,7 +14,7 @@ from chat.condense import condense, needs_history
 from chat.context import build_context, single_sources, token_budget
 from chat.langchain import AliothRetriever
 from chat.prompt import build_prompt
-from chat.quote import MOST_SENTENCES, best_quotes
+from chat.quote import MOST_COMPARED, MOST_SENTENCES, best_quotes
 from chat.refuse import nearest_documents, weigh
 from core.text import segment, split_sentences
 from core.types import ChatTurn, Collection, ScoredChunk
@@ -116,6 +116,33 @@ def test_the_answer_after_a_matching_question_is_quoted_with_it(scored: Any) -> 
     sources = single_sources(scored("How do I reset my password?\nOpen the portal and press Forgot.\nOther things."), 6)
     [quote] = best_quotes("How do I reset my password?", sources)
     assert "press Forgot" in quote.text
+
+
+def test_similarity_finds_the_sentence_that_says_it_in_other_words(scored: Any) -> None:
+    text = "Annual leave is a topic of this handbook. Everyone may stay at home for 25 paid days. Lunch is at noon."
+    question = "How much annual leave does staff get?"
+    seen: list[str] = []
+
+    def similarity(texts: Sequence[str]) -> list[float]:
+        seen.extend(texts)
+        return [1.0 if "25 paid days" in one else 0.0 for one in texts]
+
+    sources = single_sources(scored(text), 6)
+    assert "25 paid days" not in best_quotes(question, sources)[0].text
+    assert best_quotes(question, sources, similarity)[0].text.startswith("Everyone may stay")
+    assert sorted(seen) == sorted(text[start:end].strip() for start, end in split_sentences(text))
+
+
+def test_similarity_looks_at_the_most_promising_sentences_only(scored: Any) -> None:
+    text = " ".join(f"Pump {n} stands in hall {n}." for n in range(200))
+    asked: list[int] = []
+
+    def similarity(texts: Sequence[str]) -> list[float]:
+        asked.append(len(texts))
+        return [0.0] * len(texts)
+
+    best_quotes("Where does pump 7 stand?", single_sources(scored(text), 6), similarity)
+    assert asked == [MOST_COMPARED]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
