@@ -132,7 +132,7 @@ class Answerer:
             yield task.finished("", AnswerMode.QUOTE, stopped=True)
         elif retrieval.evidence.too_little:
             nearest = nearest_documents(retrieval.results)
-            text = refusal_text(task.language, nearest)
+            text = refusal_text(task.language, nearest, retrieval.evidence.unnamed)
             yield Text(text)
             yield task.finished(text, AnswerMode.QUOTE, refused=True, nearest=nearest)
         elif self._mode(task, mode) is AnswerMode.QUOTE:

@@ -46,13 +46,19 @@ def fuse(dense: Mapping[int, float], keyword: Mapping[int, float], share: float)
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
-def merge_by_rank(rankings: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
-    """Rankings whose scores cannot be compared, merged by reciprocal rank (RRF, Cormack 2009); ties by smaller id."""
+def merge_by_rank(
+    rankings: Sequence[Sequence[int]], covered: Mapping[int, float] | None = None
+) -> list[tuple[int, float]]:
+    """Rankings whose scores cannot be compared, merged by reciprocal rank (RRF, Cormack 2009).
+
+    Ties, as between the first of each ranking, go to the greater figure in `covered`, then to the smaller id.
+    """
+    share = covered or {}
     scores: dict[int, float] = {}
     for ranking in rankings:
         for rank, chunk_id in enumerate(ranking):
             scores[chunk_id] = scores.get(chunk_id, 0.0) + 1.0 / (RANK_OFFSET + rank + 1)
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    return sorted(scores.items(), key=lambda item: (-item[1], -share.get(item[0], 0.0), item[0]))
 
 
 def blend(standalone: Sequence[ScoredChunk], typed: Sequence[ScoredChunk]) -> list[ScoredChunk]:

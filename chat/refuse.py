@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chat.subjects import unnamed
 from core.text import present
 from core.types import ScoredChunk, StoredChunk
 
@@ -24,7 +25,8 @@ class Evidence:
     reach: the same over all candidates together. weight: of all the question's content words. similarity: best inner
     product, None when the embedder does not read the question or its scale was never measured. missing: content words
     found in no candidate. results: live chunks found. foreign: the best chunks are in another language, which an
-    embedder of unmeasured scale may read: words cannot tell then.
+    embedder of unmeasured scale may read: words cannot tell then. unnamed: organisations and people of the question
+    that no candidate names.
     """
 
     coverage: float
@@ -34,6 +36,7 @@ class Evidence:
     results: int
     foreign: bool = False
     weight: float = 0.0
+    unnamed: tuple[str, ...] = ()
 
     @property
     def score(self) -> float:
@@ -47,7 +50,7 @@ class Evidence:
     @property
     def too_little(self) -> bool:
         """Whether the honest answer is a refusal."""
-        return self.results == 0 or (self.score < 0.0 and not self.foreign)
+        return self.results == 0 or bool(self.unnamed) or (self.score < 0.0 and not self.foreign)
 
 
 _FRAME = (
@@ -68,9 +71,13 @@ STORY_CREDIT = 0.1
 
 
 def weigh(
-    tokens: Sequence[str], ranked: Sequence[ScoredChunk], similarity: float | None, foreign: bool = False
+    tokens: Sequence[str],
+    ranked: Sequence[ScoredChunk],
+    similarity: float | None,
+    foreign: bool = False,
+    subjects: Sequence[str] = (),
 ) -> Evidence:
-    """Evidence for a question with these search tokens in chunks ranked best first."""
+    """Evidence for a question with these search tokens, about these subjects, in chunks ranked best first."""
     wanted = [token for token in dict.fromkeys(tokens) if token not in FRAME_WORDS and not _ASKS.search(token)]
     found = [present(searchable(item.chunk), wanted) for item in ranked[:CANDIDATES]]
     seen = {token: sum(token in one for one in found) for token in wanted}
@@ -88,6 +95,7 @@ def weigh(
         results=len(ranked),
         foreign=foreign,
         weight=total,
+        unnamed=unnamed(subjects, [searchable(item.chunk) for item in ranked[:CANDIDATES]]) if subjects else (),
     )
 
 
@@ -101,10 +109,12 @@ def nearest_documents(ranked: Sequence[ScoredChunk], limit: int = 3) -> tuple[st
     return tuple(dict.fromkeys(item.chunk.path for item in ranked))[:limit]
 
 
-def refusal_text(language: str, nearest: Sequence[str]) -> str:
-    """The fixed words of a refusal in the question's language (Chinese, else English)."""
+def refusal_text(language: str, nearest: Sequence[str], unnamed: Sequence[str] = ()) -> str:
+    """The fixed words of a refusal in the question's language (Chinese, else English), with what nobody named."""
     if language == "zh":
-        text = "在所选知识库的文档中没有找到能回答这个问题的内容。"
+        text = "在所选知识库的文档中没有找到能回答这个问题的内容"
+        text += "：其中没有提到" + "、".join(unnamed) + "。" if unnamed else "。"
         return text + ("最接近的文档：" + "、".join(nearest) + "。" if nearest else "")
-    text = "The documents searched do not contain an answer to this question."
+    text = "The documents searched do not contain an answer to this question"
+    text += ": they do not mention " + ", ".join(unnamed) + "." if unnamed else "."
     return text + (" Nearest documents: " + ", ".join(nearest) + "." if nearest else "")

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from chat.fuse import READS, dense_share, fuse, merge_by_rank
 from chat.ports import ChunkReader, KeywordSearch, VectorSearch
 from chat.refuse import MEASURED_EMBEDDERS, Evidence, weigh
+from chat.subjects import subjects_of
 from core.errors import ModelUnavailableError
-from core.text import detect_language, fold, segment
+from core.text import detect_language, fold, present, segment
 from core.types import Collection, ScoredChunk, StoredChunk
 from models.protocols import Embedder
 
@@ -38,7 +39,7 @@ class Retrieval:
 
 @dataclass(slots=True)
 class _Found:
-    """One fingerprint's candidates by chunk id, joined to live rows."""
+    """One embedder's candidates by chunk id, joined to live rows."""
 
     chunks: dict[int, StoredChunk]
     dense: dict[int, float]
@@ -84,7 +85,7 @@ class Retriever:
     def retrieve(self, query: str, collections: Sequence[Collection], k: int = 10) -> Retrieval:
         """The `k` best live chunks of these collections and no others; ties by smaller chunk id.
 
-        Texts that repeat a better one's are left out. Collections of different fingerprints are merged by rank.
+        Texts that repeat a better one's are left out. Collections of different embedders are merged by rank.
 
         Raises:
             IndexUnavailableError: the vector server does not answer.
@@ -93,11 +94,11 @@ class Retriever:
         started = time.perf_counter()
         timings: dict[str, float] = {}
         tokens = segment(query)
-        groups: dict[str, list[Collection]] = {}
+        groups: dict[tuple[object, ...], list[Collection]] = {}
         for collection in {c.id: c for c in collections}.values():
-            groups.setdefault(collection.fingerprint.key, []).append(collection)
+            groups.setdefault(collection.fingerprint.space, []).append(collection)
         found = [self._search(query, tokens, group, timings) for _, group in sorted(groups.items())]
-        ranked = _ranked(found)
+        ranked = _ranked(found, tokens)
         evidence = _evidence(query, tokens, ranked, found)
         timings["total"] = time.perf_counter() - started
         return Retrieval(_without_repeats(ranked, k), evidence, timings, any(f.degraded for f in found))
@@ -113,8 +114,7 @@ class Retriever:
     def _search(
         self, query: str, tokens: Sequence[str], group: Sequence[Collection], timings: dict[str, float]
     ) -> _Found:
-        ids = [c.id for c in group]
-        words = self._pool.submit(self._search_keywords, ids, tokens)
+        words = self._pool.submit(self._search_keywords, [c.index_id for c in group], tokens)
         vector: NDArray[np.float32] | None = None
         unknown = 1.0
         try:
@@ -161,9 +161,9 @@ class Retriever:
             {i: s for i, s in keyword.items() if i in chunks},
         )
 
-    def _search_keywords(self, collection_ids: Sequence[str], tokens: Sequence[str]) -> tuple[dict[int, float], float]:
+    def _search_keywords(self, index_ids: Sequence[str], tokens: Sequence[str]) -> tuple[dict[int, float], float]:
         started = time.perf_counter()
-        scores = dict(self._keyword.search(collection_ids, tokens, CANDIDATES)) if tokens else {}
+        scores = dict(self._keyword.search(index_ids, tokens, CANDIDATES)) if tokens else {}
         return scores, time.perf_counter() - started
 
     def _search_vectors(self, group: Sequence[Collection], vector: NDArray[np.float32], k: int) -> dict[int, float]:
@@ -192,11 +192,18 @@ class _timed:
         self._timings[self._stage] = self._timings.get(self._stage, 0.0) + time.perf_counter() - self._started
 
 
-def _ranked(found: Sequence[_Found]) -> list[ScoredChunk]:
+def _ranked(found: Sequence[_Found], tokens: Sequence[str]) -> list[ScoredChunk]:
     if len(found) == 1:
         ranking = found[0].ranking
     else:
-        ranking = merge_by_rank([[chunk_id for chunk_id, _ in f.ranking] for f in found])
+        words = set(tokens)
+        # how much of the question a text has is the one thing that is the same figure in every collection
+        covered = {
+            chunk_id: len(present(f"{chunk.title} {chunk.context} {chunk.text}", words)) / max(1, len(words))
+            for f in found
+            for chunk_id, chunk in f.chunks.items()
+        }
+        ranking = merge_by_rank([[chunk_id for chunk_id, _ in f.ranking] for f in found], covered)
     by_id = {chunk_id: f for f in found for chunk_id in f.chunks}
     return [
         ScoredChunk(by_id[chunk_id].chunks[chunk_id], score, _stages(by_id[chunk_id], chunk_id, score))
@@ -208,8 +215,10 @@ def _evidence(query: str, tokens: Sequence[str], ranked: Sequence[ScoredChunk], 
     reading = [f for f in found if f.unknown <= READS and f.dense]
     measured = [max(f.dense.values()) for f in reading if f.embedder_id in MEASURED_EMBEDDERS]
     language = detect_language(query)
-    foreign = len(measured) < len(reading) and any(detect_language(r.chunk.text) != language for r in ranked[:3])
-    return weigh(tokens, ranked, max(measured, default=None), foreign)
+    own = [detect_language(result.chunk.text) == language for result in ranked[:3]]
+    foreign = len(measured) < len(reading) and not all(own)
+    subjects = subjects_of(query) if all(own) else ()  # a name may be written otherwise in another language
+    return weigh(tokens, ranked, max(measured, default=None), foreign, subjects)
 
 
 def _stages(found: _Found, chunk_id: int, score: float) -> Mapping[str, float]:

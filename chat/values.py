@@ -178,17 +178,18 @@ def names_of(sentence: str) -> list[str]:
 
 
 def _chinese_names(text: str) -> list[str]:
-    tagged = _tagged(text)
-    after = [word for word, _ in tagged[1:]] + [""]
+    words = tagged(text)
+    after = [word for word, _ in words[1:]] + [""]
     return [
         word
-        for (word, tag), following in zip(tagged, after, strict=True)
+        for (word, tag), following in zip(words, after, strict=True)
         if len(word) > 1 and (tag in _PROPER or (tag == "nz" and _ORGANISATION.match(following)))
     ]
 
 
 @functools.lru_cache(maxsize=512)
-def _tagged(text: str) -> tuple[tuple[str, str], ...]:
+def tagged(text: str) -> tuple[tuple[str, str], ...]:
+    """Words and their tags (jieba's, e.g. `ns` for a place) of a text, in order."""
     return tuple((pair.word, pair.flag) for pair in _tagger().cut(text))
 
 
@@ -200,7 +201,13 @@ def _tagger() -> Any:
     import jieba.posseg
 
     jieba.setLogLevel(logging.WARNING)
+    jieba.posseg.dt.initialize()
     return jieba.posseg.dt
+
+
+def is_word(text: str) -> bool:
+    """Whether jieba's dictionary has this as a word of its own."""
+    return bool(_tagger().tokenizer.FREQ.get(text))
 
 
 def squash(text: str) -> str:

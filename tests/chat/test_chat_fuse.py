@@ -38,6 +38,7 @@ def test_one_list_alone_keeps_its_order(scores: dict[int, float]) -> None:
 def test_ties_go_to_the_smaller_id() -> None:
     assert [i for i, _ in fuse({7: 0.5, 3: 0.5}, {}, 1.0)] == [3, 7]
     assert [i for i, _ in merge_by_rank([[9], [4]])] == [4, 9]
+    assert [i for i, _ in merge_by_rank([[9], [4]], {9: 0.5})] == [9, 4]
 
 
 def test_the_weight_follows_what_the_embedder_reads() -> None:
