@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.types import Problem
+from ingest.decode_latin import latin_encoding, looks_latin, looks_thai, wide_encoding
 
 SAMPLE = 65_536
 """Bytes that guesses look at; the whole text is decoded once with the winner."""
@@ -73,7 +74,10 @@ def decode(data: bytes, declared: str = "") -> Decoded:
     Bytes that no encoding explains become U+FFFD, and a Problem `undecodable_text` says how many.
     """
     encoding = _bom(data) or _by_pattern(data) or _if_strict(data, "utf-8")
-    encoding = encoding or _declared(data, declared) or _east_asian(data) or _other(data)
+    named = "" if encoding else _declared(data, declared)
+    if named == "cp1252":  # programs that know no better write this one over any text
+        named = _east_asian(data) or named
+    encoding = encoding or named or _east_asian(data) or _other(data)
     if encoding:
         text = data.decode(encoding, errors="replace")
         return _finish(text, encoding)
@@ -104,11 +108,14 @@ def _if_strict(data: bytes, encoding: str) -> str:
 def _by_pattern(data: bytes) -> str:
     """Encodings that show in the byte pattern: UTF-16/32 without a BOM, and the seven-bit East Asian ones."""
     sample = data[:SAMPLE]
+    wide = wide_encoding(sample)
+    if wide and _if_strict(data, wide):
+        return wide
     if len(sample) >= 4 and b"\x00" in sample:
         even, odd = sample[0::2].count(0), sample[1::2].count(0)
         half = len(sample) / 2
         for name, here, there in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
-            if here > 0.2 * half and there < 0.05 * half:
+            if here > 0.2 * half and there < 0.2 * here:
                 return name
     if b"\x1b$)C" in sample:
         return "iso2022_kr"
@@ -142,6 +149,10 @@ def _declared(data: bytes, declared: str) -> str:
 def _east_asian(data: bytes) -> str:
     """The East Asian encoding under which the text is most like text, or empty when none is."""
     sample = data[:SAMPLE]
+    if looks_latin(sample):
+        return ""
+    if looks_thai(sample) and _if_strict(data, "cp874"):
+        return "cp874"
     best, best_score = "", 0.25
     for encoding, score_of in _CANDIDATES:
         try:
@@ -194,6 +205,11 @@ def _score_korean(letters: list[str]) -> float:
     return 0.0 if hangul < 0.5 else 0.4 * hangul + _share(letters, _COMMON_HANGUL.__contains__)
 
 
+def _score_johab(letters: list[str]) -> float:
+    """Johab gives any pair of bytes some syllable, so nearly all must be syllables, and frequent ones."""
+    return _score_korean(letters) if _share(letters, _HANGUL.match) >= 0.85 else 0.0
+
+
 _CANDIDATES: tuple[tuple[str, Callable[[list[str]], float]], ...] = (
     ("gb18030", _score_simplified),
     ("big5hkscs", _score_traditional),
@@ -201,7 +217,12 @@ _CANDIDATES: tuple[tuple[str, Callable[[list[str]], float]], ...] = (
     ("euc_jp", _score_japanese),
     ("cp932", _score_japanese),
     ("cp949", _score_korean),
+    ("johab", _score_johab),
 )
+
+
+_TRIED = ["big5", "big5hkscs", "gb18030", "gbk", "gb2312", "cp949", "euc_kr", "johab", "cp932", "shift_jis", "euc_jp"]
+"""What `_east_asian` has ruled out already."""
 
 
 def _other(data: bytes) -> str:
@@ -214,9 +235,13 @@ def _other(data: bytes) -> str:
         return "utf-8" if wide > lost else "cp1252" if _if_strict(data, "cp1252") else "utf-8"
     if wide > lost / 4:
         return ""
+    if looks_latin(sample):
+        latin = latin_encoding(sample)
+        if latin and _if_strict(data, latin):
+            return latin
     from charset_normalizer import from_bytes
 
-    match = from_bytes(sample).best()
+    match = from_bytes(sample, cp_exclusion=_TRIED).best()
     if match is not None and _if_strict(data, match.encoding):
         return "cp1252" if match.encoding in ("latin_1", "cp1250") and _if_strict(data, "cp1252") else match.encoding
     return "cp1252" if _if_strict(data, "cp1252") else ""

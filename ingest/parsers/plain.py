@@ -91,4 +91,4 @@ def _with_title(blocks: list[Block]) -> list[Block]:
     return [Block(BlockKind.HEADING, text, blocks[0].locator, 1), *blocks[1:]]
 
 
-register(Parser("text", "plain text (txt)", ("txt", "text", "log", "srt"), "text/plain", parse))
+register(Parser("text", "plain text (txt)", ("txt", "text", "srt"), "text/plain", parse))

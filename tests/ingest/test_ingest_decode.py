@@ -71,3 +71,32 @@ def test_real_files_of_every_encoding_decode_without_mojibake(evaluation_files: 
         if sum(a != b for a, b in zip(wanted, text, strict=False)) > 0.01 * len(wanted):
             wrong.append(entry["path"])
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Wszyscy ludzie rodzą się wolni i równi pod względem swej godności i swych praw.", "cp1250"),
+        ("Wszyscy ludzie rodzą się wolni i równi pod względem swej godności i swych praw.", "iso8859_2"),
+        ("Příliš žluťoučký kůň úpěl ďábelské ódy, řekl učitel.", "cp1250"),
+        ("Visi žmonės gimsta laisvi ir lygūs savo orumu ir teisėmis, sąžinė ir protas.", "cp1257"),
+        ("Alle mennesker er født frie og like.", "cp1252"),
+        ("Nú skal ég segja þér sögu af ömmu.", "cp1252"),
+        ("Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar, kardeşlik şuuru.", "cp1254"),
+        ("เราทุกคนเกิดมาอย่างอิสระ เราทุกคนมีความคิดและความเข้าใจเป็นของเราเอง", "tis-620"),
+        ("직원은 출장 전에 부서장의 승인을 받아야 한다. 이 규정은 모든 직원에게 적용한다.", "johab"),
+        ("ມະນຸດທຸກຄົນເກີດມາມີກຽດສັກສີ, ສິດທິ, ເສລີພາບ", "utf-16-le"),
+        ("មនុស្សទាំងអស់ កើតមកមានសេរីភាព", "utf-16-be"),
+        ("Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm.", "utf-16-le"),
+        ("员工出差须提前三天提出申请。Approved trips only.", "utf-32-le"),
+        ("员工出差须提前三天提出申请。Approved trips only.", "utf-32-be"),
+    ],
+)
+def test_short_texts_of_further_languages_are_not_taken_for_others(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding)).text == text
+
+
+def test_a_page_that_calls_its_chinese_latin_is_read_as_chinese() -> None:
+    text = "员工出差须提前三天提出申请，经部门负责人批准后方可订票。"
+    assert decode(text.encode("gb18030"), "iso-8859-1").text == text
+    assert decode("Café résumé".encode("cp1252"), "iso-8859-1").text == "Café résumé"
