@@ -1,9 +1,12 @@
-"""Office files are zip archives: what is in one, and whether it is safe to unpack."""
+"""Zip containers and archives: what a file is one of, and whether it is safe to unpack."""
 
 from __future__ import annotations
 
+import tarfile
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from core.errors import DocumentTooLargeError, UnreadableError
 
@@ -12,6 +15,19 @@ MAX_RATIO = 250
 """Expanded over packed size. Real Office files stay under 100; a bomb is near 1,000."""
 RATIO_FROM = 20_000_000
 """Bytes below which the ratio does not matter."""
+MAX_DIRECTORY = 16_000_000
+"""Bytes of a zip's list of members, which is read into memory whole: room for 10,000 long names."""
+
+ARCHIVE_EXTENSIONS: Final = frozenset({"zip", "tar", "tgz", "gz", "tbz", "tbz2", "bz2", "txz", "xz"})
+"""What archives are called; content decides what is one."""
+_ZIP_DOCUMENTS: Final = frozenset(
+    {"docx", "docm", "dotx", "dotm", "pptx", "pptm", "ppsx", "potx", "xlsx", "xlsm", "xltx", "xlsb", "vsdx", "xps"}
+    | {"odt", "ott", "odp", "otp", "ods", "ots", "odg", "epub", "pages", "numbers", "key", "oxps"}
+)
+"""Documents that are zip containers inside."""
+_BLOCK: Final = 512
+_ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
+_DAMAGED: Final = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError)
 
 
 def member_names(path: Path) -> list[str]:
@@ -19,8 +35,71 @@ def member_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except _DAMAGED:
         return []
+
+
+def archive_kind(file: BinaryIO, name: str) -> str | None:
+    """`zip`, `tar`, `gz`, `bz2` or `xz` by content, None when it is none of them. The stream is at its start after.
+
+    Office files, EPUB and the like are zips too and give None. name: decides only for a zip that is too damaged to
+    tell: under a document's extension it is a damaged document.
+    """
+    file.seek(0)
+    head = file.read(_BLOCK)
+    file.seek(0)
+    if head.startswith(_ZIP_MAGIC):
+        kind = None if _is_document(file, name) else "zip"
+        file.seek(0)
+        return kind
+    if head.startswith(b"\x1f\x8b\x08"):
+        return "gz"
+    if head.startswith(b"BZh") and head[4:10] in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90"):
+        return "bz2"
+    if head.startswith(b"\xfd7zXZ\x00"):
+        return "xz"
+    return "tar" if is_tar_block(head) else None
+
+
+def is_tar_block(head: bytes) -> bool:
+    """Whether 512 bytes are the header of a tar member, also of the old kind without a magic: its checksum holds."""
+    try:
+        tarfile.TarInfo.frombuf(head[:_BLOCK], "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, ValueError, IndexError):
+        return False
+    return True
+
+
+def _is_document(file: BinaryIO, name: str) -> bool:
+    extension = Path(name.replace("\\", "/")).suffix.lower().lstrip(".")
+    if directory_bytes(file) > MAX_DIRECTORY:
+        return extension in _ZIP_DOCUMENTS
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return holds_document(archive.namelist())
+    except _DAMAGED:
+        return extension in _ZIP_DOCUMENTS
+
+
+def holds_document(names: Collection[str]) -> bool:
+    """Whether the members of a zip are the parts of one document: Office, OpenDocument, EPUB, XPS or iWork."""
+    marks = ("[Content_Types].xml", "mimetype", "META-INF/container.xml", "Index.zip", "index.apxl")
+    return any(mark in names for mark in marks) or any(name.endswith(".iwa") for name in names)
+
+
+def directory_bytes(file: BinaryIO) -> int:
+    """Size of a zip's list of members by its end record, 0 when there is none; told without reading the list."""
+    end = file.seek(0, 2)
+    file.seek(max(0, end - 65_557))
+    tail = file.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at < 0 or len(tail) < at + 22:
+        return 0
+    size = int.from_bytes(tail[at + 12 : at + 16], "little")
+    wide = tail.rfind(b"PK\x06\x06", 0, at)
+    if size == 0xFFFFFFFF and 0 <= wide <= len(tail) - 56:
+        return int.from_bytes(tail[wide + 40 : wide + 48], "little")
+    return size
 
 
 def check_expansion(path: Path, name: str, max_bytes: int) -> None:
@@ -33,14 +112,22 @@ def check_expansion(path: Path, name: str, max_bytes: int) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise UnreadableError(f"Cannot read {name!r}: its zip container is damaged.", "Save the file again.") from error
-    expanded = sum(member.file_size for member in members)
-    packed = max(1, path.stat().st_size)
-    if len(members) > MAX_MEMBERS:
-        _refuse(name, f"it holds {len(members)} parts, over the limit of {MAX_MEMBERS}")
+    check_sizes(name, len(members), sum(member.file_size for member in members), path.stat().st_size, max_bytes)
+
+
+def check_sizes(name: str, members: int, expanded: int, packed: int, max_bytes: int) -> None:
+    """Refuse too many members, too many bytes, or more bytes out of few than documents ever are.
+
+    Raises:
+        DocumentTooLargeError: names the limit.
+    """
+    if members > MAX_MEMBERS:
+        _refuse(name, f"it holds {members} parts, over the limit of {MAX_MEMBERS}")
     if expanded > max_bytes:
         _refuse(name, f"it unpacks to {expanded // 1_000_000} MB, over the limit of {max_bytes // 1_000_000} MB")
+    packed = max(1, packed)
     if expanded > RATIO_FROM and expanded > MAX_RATIO * packed:
         _refuse(name, f"it unpacks to {expanded // packed} times its size, over the limit of {MAX_RATIO} times")
 

@@ -6,23 +6,25 @@ Run as `python -m ingest.parser_child '{"memory_mb": …}'`. It ends when its st
 from __future__ import annotations
 
 import base64
-import ctypes
 import gc
 import json
 import logging
 import os
 import resource
-import signal
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from core.errors import DocumentError, UnreadableError
+from ingest import sandbox
 
-_PR_SET_PDEATHSIG = 1
-_CLONE_NEWUSER = 0x10000000
-_CLONE_NEWNET = 0x40000000
+if TYPE_CHECKING:
+    from ingest.parsers.old_office import Conversions
+
 _EXIT_OUT_OF_MEMORY = 77
+PAGES_EVERY_S = 0.5
+"""Seconds between two lines that tell how many pages are read."""
 
 
 def main(arguments: list[str]) -> int:
@@ -30,17 +32,37 @@ def main(arguments: list[str]) -> int:
     options = json.loads(arguments[0])
     replies = os.fdopen(os.dup(1), "wb")
     _silence()
-    _restrict(options)
+    replies.write(_line({"sandbox": _restrict(options)}))
+    replies.flush()
     for line in sys.stdin.buffer:
         try:
-            reply = _serve(json.loads(line), options)
+            reply = _line(_serve(json.loads(line), options, _PageCount(replies)))
         except MemoryError:
-            reply = {"fault": "memory"}
-        replies.write(json.dumps(reply, ensure_ascii=True).encode() + b"\n")
+            reply = b""
+        replies.write(reply or _line({"fault": "memory"}))
         replies.flush()
-        if "fault" in reply:
+        if not reply:
             return _EXIT_OUT_OF_MEMORY
     return 0
+
+
+def _line(reply: dict[str, Any]) -> bytes:
+    return json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+class _PageCount:
+    """Writes a line with the pages read so far before the reply, at most twice a second."""
+
+    def __init__(self, replies: BinaryIO) -> None:
+        self._replies = replies
+        self._next = time.monotonic() + PAGES_EVERY_S
+
+    def __call__(self, number: int, total: int) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + PAGES_EVERY_S
+        self._replies.write(_line({"pages_done": number, "pages": total}))
+        self._replies.flush()
 
 
 def _silence() -> None:
@@ -51,31 +73,15 @@ def _silence() -> None:
     logging.disable(logging.CRITICAL)
 
 
-def _restrict(options: dict[str, Any]) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != options["parent"]:
-            os._exit(0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _lower(resource.RLIMIT_AS, int(options["memory_mb"]) << 20)
-    _lower(resource.RLIMIT_NOFILE, 256)
-    # a network namespace of its own has no way out; where the kernel refuses, the hook below still stands
-    if hasattr(libc, "unshare") and libc.unshare(_CLONE_NEWNET):
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
-    sys.addaudithook(_refuse_network)
-
-
-def _refuse_network(event: str, args: tuple[Any, ...]) -> None:
-    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.exec"):
-        raise PermissionError(f"A parser may not do {event}.")
-
-
-def _lower(which: int, value: int) -> None:
-    soft, hard = resource.getrlimit(which)
-    limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    if soft == resource.RLIM_INFINITY or limit < soft:
-        resource.setrlimit(which, (limit, hard))
+def _restrict(options: dict[str, Any]) -> dict[str, int]:
+    """Limits, then the sandbox; gives what of it is in force."""
+    sandbox.die_with(options["parent"])
+    sandbox.limit(resource.RLIMIT_CORE, 0)
+    sandbox.limit(resource.RLIMIT_AS, int(options["memory_mb"]) << 20)
+    sandbox.limit(resource.RLIMIT_NOFILE, 256)
+    in_force = sandbox.confine_parser(options.get("readable"), int(options["max_bytes"]))
+    sys.addaudithook(sandbox.refuse_in_python)
+    return in_force
 
 
 def _allow_cpu(seconds: float) -> None:
@@ -86,7 +92,7 @@ def _allow_cpu(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def _serve(request: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _serve(request: dict[str, Any], options: dict[str, Any], pages: _PageCount) -> dict[str, Any]:
     _allow_cpu(float(options["cpu_s"]))
     try:
         if request["op"] == "render":
@@ -95,7 +101,7 @@ def _serve(request: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
             boxes = [tuple(box) for box in request["boxes"]]
             png = render(Path(request["path"]), request["page"], request["scale"], boxes)
             return {"png": base64.b64encode(png).decode("ascii")}
-        return {"document": _parse(request, options)}
+        return _parse(request, options, pages)
     except DocumentError as error:
         from ingest.wire import error_to_dict
 
@@ -108,16 +114,33 @@ def _serve(request: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         gc.collect()
 
 
-def _parse(request: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _parse(request: dict[str, Any], options: dict[str, Any], pages: _PageCount) -> dict[str, Any]:
     from ingest.parse import parse_file
     from ingest.parsers import Limits
+    from ingest.parsers.old_office import ConversionNeededError, knowing
     from ingest.wire import document_to_dict
 
     path = Path(request["path"])
     if not path.is_file():
         raise UnreadableError(f"Cannot read {request['name']!r}: its file is gone.", "Ingest the document again.")
-    limits = Limits(options["max_pages"], options["max_chars"], options["max_expanded"], options["ocr_s"])
-    return document_to_dict(parse_file(path, request["name"], limits, options["max_bytes"]))
+    limits = Limits(options["max_pages"], options["max_chars"], options["max_expanded"], options["ocr_s"], pages)
+    try:
+        with knowing(_conversions(request)):
+            return {"document": document_to_dict(parse_file(path, request["name"], limits, options["max_bytes"]))}
+    except ConversionNeededError as needed:
+        part = base64.b64encode(needed.part).decode("ascii")
+        return {"convert": {"name": needed.name, "digest": needed.digest, "part": part, "kind": needed.kind}}
+
+
+def _conversions(request: dict[str, Any]) -> Conversions:
+    from ingest.parsers.old_office import Conversions
+    from ingest.wire import error_from_dict
+
+    done: dict[str, Path | DocumentError] = {
+        digest: Path(result) if isinstance(result, str) else error_from_dict(result)
+        for digest, result in request.get("converted", {}).items()
+    }
+    return Conversions(done, request.get("may_convert", True))
 
 
 if __name__ == "__main__":

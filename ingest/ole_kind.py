@@ -1,0 +1,39 @@
+"""What an OLE container holds, told by the streams at its root: old Office files, mail, locked new Office files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+MAGIC: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+LOCKED: Final = "locked"
+DAMAGED: Final = "damaged"
+_KINDS: Final = (
+    ("__nameid_version1.0", "msg"),
+    ("EncryptedPackage", LOCKED),
+    ("\tDRMContent", LOCKED),
+    ("WordDocument", "doc"),
+    ("PowerPoint Document", "ppt"),
+    ("Workbook", "xls"),
+    ("Book", "xls"),
+    ("MatOST", "wps"),
+    ("CONTENTS", "wps"),
+)
+
+
+def ole_kind(path: Path) -> str:
+    """Kind of the parser for an OLE file, LOCKED when it is under a password or rights management, DAMAGED, or empty.
+
+    Names are compared without regard to case, as the format asks. Quill is Publisher's, whose other names are Works'.
+    """
+    import olefile
+
+    try:
+        with olefile.OleFileIO(path) as container:
+            names = {entry[0].lower() for entry in container.listdir(streams=True, storages=True) if len(entry) == 1}
+    except (OSError, ValueError, IndexError, OverflowError):
+        # every known name that its bytes hold, embedded files' too
+        data, names = path.read_bytes(), {DAMAGED}
+        names |= {stream.lower() for stream, _ in _KINDS if stream.encode("utf-16-le") in data}
+    unknown = DAMAGED if DAMAGED in names else ""
+    return next((kind for stream, kind in _KINDS if stream.lower() in names and "quill" not in names), unknown)
