@@ -1,121 +1,139 @@
-"""From lines to blocks: page furniture out, paragraphs, headings, lists and simple tables in."""
+"""From lines to blocks: paragraphs, headings, lists, captions, code and tables of aligned columns."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from core.types import Block, BlockKind, Box, Locator
-from ingest.clean import cell, join_lines
-from ingest.parsers.pdf_lines import Line, PageText
+from ingest.clean import cell
+from ingest.parsers.pdf_hyphens import Hyphens
+from ingest.parsers.pdf_outline import Outline
+from ingest.parsers.pdf_page import Corners, Line, PageText, as_displayed, place, union
 from ingest.parsers.plain import heading_level
 
-_EDGE = 0.12
-"""Share of the page's height, above and below, in which running headers and footers stand."""
-_PAGE_NUMBER = re.compile(
-    r"^[\s\-–—·|/]*(?:page|p\.|第|seite)?\s*[0-9０-９ivxlc]{1,5}\s*(?:页|頁)?(?:\s*(?:of|/|共|von|，|,)\s*(?:共)?\s*[0-9]{1,5}\s*(?:页|頁)?)?[\s\-–—·|]*$",
-    re.IGNORECASE,
-)
-_DIGITS = re.compile(r"[0-9０-９]+")
+_MARKS = "•●○■□▪◦‣·∙➢✓✔►❖◆◇★☆\uf0b7\uf0a7\uf06c\uf0d8\uf076\uf0a8\uf0fc–*-"
 _BULLET = re.compile(
-    r"^(?:[•●○■□▪◦‣·∙➢✓✔►\uf0b7\uf0a7\uf06c–*-]\s*\S|\(?[0-9]{1,3}[.)、．]\s*\S|[（(][一二三四五六七八九十0-9a-z]{1,3}[)）]|[①-⑳])"
+    rf"^(?:[{_MARKS}]\s*\S|\(?[0-9]{{1,3}}[.)、．](?![0-9])\s*\S|[（(][一二三四五六七八九十0-9a-z]{{1,3}}[)）]|[①-⑳])"
 )
-_BULLET_ALONE = re.compile(r"^[•●○■□▪◦‣·∙➢✓✔►\uf0b7\uf0a7\uf06c–*-]$")
-_TERMINAL = re.compile(r"[。！？!?.:：;；…\"”』」]\s*[)）\]】]?$")
+_BULLET_ALONE = re.compile(rf"^(?:[{_MARKS}]|\(?[0-9]{{1,2}}[.)])$")
+_TERMINAL = re.compile(r"[。！？!?.:：;；…\"”』」]\s*[)）\]】]?(?:\s?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)?$")
 _NO_HEADING_END = re.compile(r"[。；;,，、]$|[^.]\.$")
 _HAN_OR_LOWER = re.compile(r"^[a-z\u3400-\u9fff]")
+_CAPTION = re.compile(
+    r"^(?:(?:table|fig(?:ure|\.)?|chart|exhibit|listing)\s*[A-Z]?\d+(?:[.\-–]\d+)*\s*(?:[:.|–—-](?!\d)\s*\S|\s+[A-Z(])"
+    r"|[图表]\s*[0-9一二三四五六七八九十]+(?:[.\-–][0-9]+)*(?:\s*[:：、.]|\s)(?![0-9])\s*[^\s。，])",
+    re.IGNORECASE,
+)
+_LEADERS = re.compile(r"\s*(?:[.·…]{4,}|(?:[.·…] ){3,}[.·…]?|_{4,}|-{6,})\s*")
+_AROUND = 12
+_NUMBERED = re.compile(r"^(\d{1,2}(?:\.\d{1,2}){0,4})\.?\s+\S")
 
 
-def without_furniture(pages: Sequence[PageText]) -> None:
-    """Remove page numbers, and headers and footers that repeat on many pages, in place."""
-    seen: Counter[str] = Counter()
-    for page in pages:
-        seen.update({_pattern(line) for line in page.lines if _edge(line, page)})
-    needed = max(2, min(3, len(pages))) if len(pages) < 8 else max(3, len(pages) // 4)
-    for page in pages:
-        page.lines = [line for line in page.lines if not _is_furniture(line, page, seen, needed, len(pages))]
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """What the whole document tells about its letters: the body's size and the level of each larger size."""
+
+    body: float
+    levels: dict[float, int]
+    code: bool
+    hyphens: Hyphens
+    outline: Outline
+
+    @property
+    def depth(self) -> int:
+        return len(set(self.levels.values()))
 
 
-def _is_furniture(line: Line, page: PageText, seen: Counter[str], needed: int, pages: int) -> bool:
-    if pages > 1 and _PAGE_NUMBER.match(line.text) and _outermost(line, page):
-        return True
-    if not _edge(line, page):
-        return False
-    return pages > 1 and seen[_pattern(line)] >= needed and len(line.text) < 200
-
-
-def _edge(line: Line, page: PageText) -> bool:
-    return line.y1 < _EDGE * page.height or line.y0 > (1 - _EDGE) * page.height
-
-
-def _outermost(line: Line, page: PageText) -> bool:
-    """True at the very top or bottom: no other line stands further out."""
-    if not any(ch.isalnum() for ch in line.text):
-        return False
-    middle = (line.y0 + line.y1) / 2
-    below = middle > 0.8 * page.height and not any(other.y0 > line.y1 for other in page.lines)
-    return below or (middle < _EDGE * page.height and not any(other.y1 < line.y0 for other in page.lines))
-
-
-def _pattern(line: Line) -> str:
-    """The line with digits masked, and which edge it stands at within 10 points."""
-    return f"{_DIGITS.sub('#', line.text)}@{round(line.y0 / 10)}"
-
-
-def blocks_of(pages: Sequence[PageText]) -> list[Block]:
+def blocks_of(pages: Sequence[PageText], outline: Outline | None = None) -> list[Block]:
     """Blocks of the whole document in order; a paragraph that runs over a page break becomes one block."""
-    body = _body_size(line for page in pages for line in page.lines)
-    levels = _heading_sizes([line for page in pages for line in page.lines], body)
+    style = _style(pages, outline or Outline(()))
     blocks: list[Block] = []
     for page in pages:
-        fresh = _page_blocks(page, body, levels)
+        fresh = _page_blocks(page, style)
         if blocks and fresh and _continues(blocks[-1], fresh[0]):
-            blocks[-1] = _joined(blocks[-1], fresh.pop(0))
+            blocks[-1] = _joined(blocks[-1], fresh.pop(0), style.hyphens)
         blocks.extend(fresh)
-    return blocks
+        blocks.extend(page.after)
+    return _headers_carried(blocks)
+
+
+def _style(pages: Sequence[PageText], outline: Outline) -> _Style:
+    lines = [line for page in pages for line in page.lines if line.block is None]
+    body = _body_size(lines)
+    letters = sum(len(line.text) for line in lines)
+    mono = sum(len(line.text) for line in lines if line.mono)
+    return _Style(
+        body, _heading_sizes(lines, body), mono < 0.6 * letters, Hyphens(line.text for line in lines), outline
+    )
 
 
 def _body_size(lines: Iterable[Line]) -> float:
     sizes: Counter[float] = Counter()
     for line in lines:
-        sizes[round(line.size * 2) / 2] += len(line.text)
+        sizes[_rounded(line.size)] += len(line.text)
     return sizes.most_common(1)[0][0] if sizes else 10.0
 
 
 def _heading_sizes(lines: Sequence[Line], body: float) -> dict[float, int]:
     """Level of each letter size clearly above the body's; at most four levels, the largest first."""
     sizes = sorted({_rounded(line.size) for line in lines if line.size >= body * 1.12 + 0.3}, reverse=True)
-    return {size: min(level, 4) for level, size in enumerate(sizes, start=1)}
+    levels: dict[float, int] = {}
+    level, last = 0, 0.0
+    for size in sizes:
+        if not last or size < 0.94 * last:  # sizes that differ by a hair are one level
+            level, last = level + 1, size
+        levels[size] = min(level, 4)
+    return levels
 
 
 def _rounded(size: float) -> float:
     return round(size * 2) / 2
 
 
-def _page_blocks(page: PageText, body: float, levels: dict[float, int]) -> list[Block]:
+def _page_blocks(page: PageText, style: _Style) -> list[Block]:
     blocks: list[Block] = []
     group: list[Line] = []
     lines = _merge_bullets(page.lines)
-    right = max((line.x1 for line in lines), default=0.0)
+    rights = _right_edges(lines)
     index = 0
+
+    def flush() -> None:
+        blocks.extend(_paragraph(group, style))
+        group.clear()
+
     while index < len(lines):
-        rows = _table_rows(lines, index)
-        if rows > 1:
-            blocks.extend(_paragraph(group, levels, body))
-            group = []
-            blocks.append(_table(lines[index : index + rows]))
-            index += rows
-            continue
         line = lines[index]
-        if group and not _same_paragraph(group, line, right):
-            blocks.extend(_paragraph(group, levels, body))
-            group = []
+        rows = 0 if line.block else _table_rows(lines, index)
+        code = 0 if line.block or rows else _code_rows(lines, index, style)
+        if line.block or rows or code:
+            flush()
+            if line.block:
+                blocks.append(line.block)
+            else:
+                taken = lines[index : index + (rows or code)]
+                blocks.append(_table(taken, style) if rows else _code(taken))
+            index += rows or code or 1
+            continue
+        if group and not _same_paragraph(group, line, rights[index - 1]):
+            flush()
         group.append(line)
         index += 1
-    blocks.extend(_paragraph(group, levels, body))
-    return _lists_joined(blocks)
+    flush()
+    return [as_displayed(block, page.frame) for block in _lists_joined(blocks)]
+
+
+def _right_edges(lines: Sequence[Line]) -> list[float]:
+    """For each line where its column ends: the furthest end of the lines around it that begin where it does."""
+    out = []
+    for index, line in enumerate(lines):
+        near = lines[max(0, index - _AROUND) : index + _AROUND + 1]
+        left = min((other.x0 for other in near if abs(other.x0 - line.x0) < 3 * line.size), default=line.x0)
+        alike = [other.x1 for other in near if abs(other.x0 - left) < line.size and other.block is None]
+        out.append(max([line.x1, *alike]))
+    return out
 
 
 def _merge_bullets(lines: Sequence[Line]) -> list[Line]:
@@ -123,8 +141,12 @@ def _merge_bullets(lines: Sequence[Line]) -> list[Line]:
     out: list[Line] = []
     for line in lines:
         before = out[-1] if out else None
-        if before is not None and _BULLET_ALONE.match(before.text) and abs(before.y1 - line.y1) < line.size:
-            out[-1] = replace(line, text="- " + line.text, x0=before.x0)
+        if line.cells and _BULLET_ALONE.match(line.cells[0].strip()) and len(line.cells) == 2:
+            line = replace(line, cells=[], starts=[])
+        alone = before is not None and before.block is None and _BULLET_ALONE.match(before.text)
+        if before is not None and alone and line.block is None and abs(before.y1 - line.y1) < line.size:
+            mark = before.text if before.text[0].isalnum() or before.text[0] == "(" else "-"
+            out[-1] = replace(line, text=f"{mark} {line.text}", x0=before.x0)
         else:
             out.append(line)
     return out
@@ -133,16 +155,21 @@ def _merge_bullets(lines: Sequence[Line]) -> list[Line]:
 def _same_paragraph(group: Sequence[Line], line: Line, right: float) -> bool:
     last = group[-1]
     size = max(last.size, line.size)
-    if abs(last.size - line.size) > 0.12 * size or (last.bold != line.bold and len(group) == 1 and _short(last, right)):
+    if abs(last.size - line.size) > 0.12 * size:
+        return False
+    if last.bold != line.bold and ((len(group) == 1 and _short(last, right)) or _TERMINAL.search(last.text)):
         return False
     if last.y0 - 0.3 * size <= line.y0 <= last.y0 + 0.3 * size:
         return line.x0 >= last.x1 - size  # further right on the same line
+    if _next_column(last, line):
+        return _goes_on(" ".join(entry.text for entry in group[-2:]), line.text)
     gap = line.y0 - last.y1
     if gap > 0.9 * size or line.y0 < last.y0:
         return False
     if line.x0 > last.x1 or line.x1 < last.x0 or _BULLET.match(line.text) or heading_level(line.text):
         return False
-    if heading_level(last.text) and len(group) == 1:
+    ended = bool(_TERMINAL.search(last.text)) or _short(last, right)
+    if (heading_level(last.text) and len(group) == 1) or (ended and _CAPTION.match(line.text)):
         return False
     if _BULLET.match(group[0].text) and line.x0 > group[0].x0 + 0.3 * size:
         return True  # hanging indent of a list item
@@ -152,59 +179,130 @@ def _same_paragraph(group: Sequence[Line], line: Line, right: float) -> bool:
     return not (indented and len(group) > 1 and not _BULLET.match(group[0].text))
 
 
+def _next_column(last: Line, line: Line) -> bool:
+    return line.y1 < last.y0 and line.x0 > last.x1 - last.size
+
+
+def _goes_on(before: str, after: str) -> bool:
+    """True when a sentence runs on from one place to the next."""
+    return len(before) > 20 and not _TERMINAL.search(before) and bool(_HAN_OR_LOWER.match(after))
+
+
 def _short(line: Line, right: float) -> bool:
     return line.x1 < right - 0.12 * max(1.0, right - line.x0) - line.size
+
+
+# ---------------------------------------------------------------- tables and code
 
 
 def _table_rows(lines: Sequence[Line], start: int) -> int:
     """How many lines from `start` on are rows of one table: two or more cells whose columns begin alike."""
     first = lines[start]
-    if len(first.cells) < 2:
+    if len(first.cells) < 2 or first.block:
         return 0
-    count = 1
+    count = rows = 1
     while start + count < len(lines):
         line = lines[start + count]
-        near = sum(1 for x in line.starts if any(abs(x - y) < 2 * first.size for y in first.starts))
-        if len(line.cells) < 2 or near < 2 or line.y0 <= lines[start + count - 1].y0:
+        last = lines[start + count - 1]
+        if line.block or line.y0 <= last.y0 or line.y0 - last.y1 > 3 * first.size:
             break
+        near = sum(1 for x in line.starts if any(abs(x - y) < 2 * first.size for y in first.starts))
+        wrapped = len(line.cells) < 2 and _wraps(line, last, first)
+        if not wrapped and (len(line.cells) < 2 or near < 2):
+            break
+        rows += not wrapped
         count += 1
-    return count if count > 2 or (count == 2 and len(first.cells) > 2) else 0
+    while count > 1 and len(lines[start + count - 1].cells) < 2:
+        count -= 1
+    return count if rows > 2 or (rows == 2 and len(first.cells) > 2) else 0
 
 
-def _table(lines: Sequence[Line]) -> Block:
+def _wraps(line: Line, last: Line, first: Line) -> bool:
+    """A line of one cell that goes on with a cell of the row above, not with its first one."""
+    close = line.y0 - last.y1 < 0.5 * first.size
+    return close and any(abs(line.x0 - x) < first.size for x in first.starts[1:])
+
+
+def _table(lines: Sequence[Line], style: _Style) -> Block:
     from ingest.parsers.delimited import looks_like_header
 
-    rows = [[cell(value) for value in line.cells] for line in lines]
-    texts = [" | ".join(row) for row in rows]
-    headed = looks_like_header(rows[0], rows[1:]) and len(rows[0]) >= max(len(row) for row in rows[1:])
-    return Block(
-        BlockKind.TABLE, "\n".join(texts[1:] if headed else texts), _place(lines), header=texts[0] if headed else ""
-    )
+    starts = max((line.starts for line in lines), key=len)
+    rows: list[list[list[str]]] = []
+    for line in lines:
+        if len(line.cells) < 2 and rows:
+            rows[-1][_column(line.x0, starts)].append(line.text)
+            continue
+        row: list[list[str]] = [[] for _ in starts]
+        for value, x in line.parts:
+            row[_column(x, starts)].append(value)
+        rows.append(row)
+    table = [[cell(style.hyphens.join(parts)) for parts in row] for row in rows]
+    texts = [" | ".join(row).rstrip(" |") for row in table]
+    bold = lines[0].bold and not all(line.bold for line in lines[1:])
+    headed = bold or looks_like_header(table[0], table[1:])
+    text = "\n".join(texts[1:] if headed else texts)
+    return Block(BlockKind.TABLE, text, _place(lines), header=texts[0] if headed else "")
 
 
-def _paragraph(lines: Sequence[Line], levels: dict[float, int], body: float) -> list[Block]:
+def _column(x: float, starts: Sequence[float]) -> int:
+    return min(range(len(starts)), key=lambda index: abs(starts[index] - x))
+
+
+def _code_rows(lines: Sequence[Line], start: int, style: _Style) -> int:
+    if not style.code:
+        return 0
+    count = 0
+    while start + count < len(lines) and lines[start + count].mono and not lines[start + count].block:
+        if count and lines[start + count].y0 < lines[start + count - 1].y0 - 1:
+            break
+        count += 1
+    return count if count > 1 else 0
+
+
+def _code(lines: Sequence[Line]) -> Block:
+    left = min(line.x0 for line in lines)
+    texts = []
+    for line in lines:
+        indent = round((line.x0 - left) / max(0.5 * line.size, 1.0))
+        texts.append(" " * min(indent, 40) + line.text)
+    return Block(BlockKind.CODE, "\n".join(texts), _place(lines))
+
+
+# ---------------------------------------------------------------- paragraphs and headings
+
+
+def _paragraph(lines: Sequence[Line], style: _Style) -> list[Block]:
     if not lines:
         return []
-    text = join_lines([line.text for line in lines])
-    level = _level(lines, text, levels, body)
+    text = _LEADERS.sub(" … ", style.hyphens.join([line.text for line in lines])).strip(" …")
+    if not text:
+        return []
+    level = _level(lines, text, style)
     if level:
         return [Block(BlockKind.HEADING, text, _place(lines), level)]
+    if _CAPTION.match(text) and len(text) < 400:
+        return [Block(BlockKind.CAPTION, text, _place(lines))]
     kind = BlockKind.LIST if _BULLET.match(text) else BlockKind.PARAGRAPH
     return [Block(kind, text, _place(lines))]
 
 
-def _level(lines: Sequence[Line], text: str, levels: dict[float, int], body: float) -> int:
+def _level(lines: Sequence[Line], text: str, style: _Style) -> int:
+    listed = style.outline.level(text, lines[0].page)
+    if listed:
+        return listed
     if len(text) > 120 or len(lines) > 3 or not any(ch.isalpha() for ch in text):
         return 0
-    size = levels.get(_rounded(lines[0].size), 0)
+    deeper = style.outline.depth
+    size = style.levels.get(_rounded(lines[0].size), 0)
     if size and not _NO_HEADING_END.search(text):
-        return size
+        return min(6, size + deeper) if deeper and size < 6 and lines[0].page in style.outline.pages else size
     named = heading_level(text)
     if named:
-        return min(6, len(set(levels.values())) + named) if levels else named
-    bold = len(lines) == 1 and lines[0].bold and lines[0].size >= body - 0.6
+        return min(6, style.depth + named)
+    bold = len(lines) <= 2 and all(line.bold for line in lines) and lines[0].size >= style.body - 0.6
     if bold and len(text) <= 80 and not _NO_HEADING_END.search(text) and not _TERMINAL.search(text):
-        return min(6, len(set(levels.values())) + 1)
+        numbers = _NUMBERED.match(text)
+        return min(6, style.depth + (numbers.group(1).count(".") + 1 if numbers else 1))
     return 0
 
 
@@ -220,16 +318,39 @@ def _lists_joined(blocks: list[Block]) -> list[Block]:
     return out
 
 
+def _headers_carried(blocks: list[Block]) -> list[Block]:
+    """A table that goes on over the page keeps the header of its beginning; a repeated one is taken as such."""
+    out: list[Block] = []
+    for block in blocks:
+        before = out[-1] if out else None
+        if before is not None and _table_goes_on(before, block):
+            rows = block.text.split("\n")
+            if rows and rows[0] == before.header and len(rows) > 1:
+                block = replace(block, text="\n".join(rows[1:]))
+            block = replace(block, header=before.header)
+        out.append(block)
+    return out
+
+
+def _table_goes_on(before: Block, block: Block) -> bool:
+    if before.kind is not BlockKind.TABLE or block.kind is not BlockKind.TABLE or not before.header or block.header:
+        return False
+    next_page = (block.locator.page or 0) == (before.locator.page_end or before.locator.page or 0) + 1
+    columns = before.header.split("\n")[-1].count("|")
+    return next_page and columns == max(row.count("|") for row in block.text.split("\n"))
+
+
 def _place(lines: Sequence[Line]) -> Locator:
-    page = lines[0].page
-    box = Box(
-        page,
-        min(line.x0 for line in lines),
-        min(line.y0 for line in lines),
-        max(line.x1 for line in lines),
-        max(line.y1 for line in lines),
-    )
-    return Locator(page=page, page_end=page, boxes=(box,))
+    """One box per column that the lines stand in."""
+    boxes: list[list[Corners]] = [[]]
+    for before, line in zip([None, *lines], lines, strict=False):
+        if before is not None and _next_column(before, line):
+            boxes.append([])
+        boxes[-1].append((line.x0, line.y0, line.x1, line.y1))
+    scores = [line.ocr for line in lines if line.ocr is not None]
+    first = place(lines[0].page, union(boxes[0]), round(sum(scores) / len(scores), 3) if scores else None)
+    more = tuple(box for group in boxes[1:] for box in place(lines[0].page, union(group)).boxes)
+    return replace(first, boxes=first.boxes + more)
 
 
 def _union(first: Locator, second: Locator) -> Locator:
@@ -237,15 +358,25 @@ def _union(first: Locator, second: Locator) -> Locator:
     if len(boxes) == 2 and boxes[0].page == boxes[1].page:
         a, b = boxes
         boxes = (Box(a.page, min(a.x0, b.x0), min(a.y0, b.y0), max(a.x1, b.x1), max(a.y1, b.y1)),)
-    return replace(first, page_end=second.page_end, boxes=boxes)
+    return replace(first, page_end=second.page_end, boxes=boxes, ocr=_lower(first.ocr, second.ocr))
+
+
+def _lower(first: float | None, second: float | None) -> float | None:
+    scores = [score for score in (first, second) if score is not None]
+    return min(scores) if scores else None
 
 
 def _continues(before: Block, after: Block) -> bool:
     if before.kind is not BlockKind.PARAGRAPH or after.kind is not BlockKind.PARAGRAPH:
         return False
-    return not _TERMINAL.search(before.text) and bool(_HAN_OR_LOWER.match(after.text)) and len(before.text) > 20
+    return _goes_on(before.text, after.text)
 
 
-def _joined(before: Block, after: Block) -> Block:
-    place = replace(before.locator, page_end=after.locator.page_end, boxes=before.locator.boxes + after.locator.boxes)
-    return replace(before, text=join_lines([before.text, after.text]), locator=place)
+def _joined(before: Block, after: Block, hyphens: Hyphens) -> Block:
+    locator = replace(
+        before.locator,
+        page_end=after.locator.page_end,
+        boxes=before.locator.boxes + after.locator.boxes,
+        ocr=_lower(before.locator.ocr, after.locator.ocr),
+    )
+    return replace(before, text=hyphens.join([before.text, after.text]), locator=locator)

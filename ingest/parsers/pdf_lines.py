@@ -1,209 +1,151 @@
-"""Text lines of a PDF page with their boxes, in points from the top left of the page as displayed."""
+"""One PDF page to lines in reading order: its letters, its tables, its pictures, what is hidden, OCR where needed."""
 
 from __future__ import annotations
 
-import ctypes
-import re
-from dataclasses import dataclass, field
+import logging
 from typing import Any
 
-_MINI = 1.5
-"""Points: smaller letters cannot be read by a person."""
-_SCALE = 100
-_COLUMN_GAP = 1.8
-"""Times the letter height between two pieces of one line that makes them table cells."""
+from core.types import Block, BlockKind, HiddenText
+from ingest.parsers.pdf_chars import PageLetters, affine, read_letters
+from ingest.parsers.pdf_hidden import report, take_hidden
+from ingest.parsers.pdf_notes import Note, read_notes
+from ingest.parsers.pdf_objects import PageObjects, read_objects
+from ingest.parsers.pdf_ocr import OcrBudget, agrees, inserted, is_scan, letters, on_row, read_pictures, read_whole_page
+from ingest.parsers.pdf_order import in_reading_order, lines_of
+from ingest.parsers.pdf_page import Frame, PageText, Piece, Word, place, union
+from ingest.parsers.pdf_tables import take_tables
+from ingest.parsers.text_quality import quality
+
+logger = logging.getLogger(__name__)
+
+_UNMAPPED = 0.5
+"""Share of letters whose fonts do not say what they draw from which the text layer is not believed."""
+_FEW = 12
+"""Letters up to which a page is not judged garbled."""
 
 
-_HYPHEN = re.compile("[\x02\ufffe](?=[a-z])")
-_BREAK = re.compile("[\x02\ufffe]")
-_BOLD = re.compile(rb"bold|black|heavy|CMBX|-Medi", re.IGNORECASE)
-
-
-@dataclass(slots=True)
-class Line:
-    """size: height of the letters' box in points. cells: pieces far apart on the line, when there are several."""
-
-    text: str
-    page: int
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    size: float
-    bold: bool = False
-    cells: list[str] = field(default_factory=list)
-    starts: list[float] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class PageText:
-    """hidden: texts that nobody sees on the page. garbled: the fonts do not say which letters they draw."""
-
-    lines: list[Line]
-    width: float
-    height: float
-    hidden: list[str] = field(default_factory=list)
-    garbled: bool = False
-
-
-def read_page(page: Any, number: int) -> PageText:
-    """Lines of a page in the order of the file, which for nearly all programs is reading order."""
+def read_page(document: Any, page: Any, number: int, budget: OcrBudget) -> tuple[PageText, list[str]]:
+    """The page, and the names of files attached to it."""
     width, height = page.get_size()
+    matrix = affine(page, width, height)
     textpage = page.get_textpage()
     try:
-        text = textpage.get_text_range() if textpage.count_chars() else ""
-        result = PageText([], width, height, garbled=_garbled(text))
-        if not result.garbled:
-            _read_lines(page, textpage, text, number, result)
+        found = read_letters(textpage, matrix, width, height)
     finally:
         textpage.close()
-    return result
+    objects = read_objects(page, matrix)
+    notes = read_notes(document, page, matrix)
+    text = PageText(number, Frame(width, height, found.turn))
+    pieces = _visible(page, found, objects, text, budget)
+    pieces = [piece for piece in pieces if piece.text]
+    if text.garbled or is_scan(pieces, objects, text.frame) or not (pieces or _blank(objects)):
+        _read_drawn(page, text, pieces, budget)
+    else:
+        _read_written(page, text, pieces, objects, budget, notes)
+    _add_notes(text, notes)
+    return text, [note.text for note in notes if note.kind == "file"]
 
 
-def _garbled(text: str) -> bool:
-    letters = [ch for ch in text if not ch.isspace()]
-    broken = sum(1 for ch in letters if ch == "\ufffd" or "\ue000" <= ch <= "\uf8ff" or ch < " ")
-    return len(letters) > 20 and broken > 0.4 * len(letters)
+def _blank(objects: PageObjects) -> bool:
+    return not objects.pictures and not objects.paths
 
 
-def _read_lines(page: Any, textpage: Any, text: str, number: int, result: PageText) -> None:
-    position = 0
-    displayed = _Displayed(page, result.width, result.height)
-    suspects: list[Line] = []
-    for raw in re.split(r"(\r?\n|\r)", text):
-        length = len(raw)
-        if raw.strip():
-            line, suspect = _line(textpage, displayed, raw, position, number)
-            if line is None or not _on_page(line, result):
-                result.hidden.append(" ".join(raw.split()))
-            else:
-                result.lines.append(line)
-                if suspect:
-                    suspects.append(line)
-        position += length
-    if suspects:
-        _drop_invisible(page, suspects, result)
+def _visible(page: Any, found: PageLetters, objects: PageObjects, text: PageText, budget: OcrBudget) -> list[Piece]:
+    """Pieces of the page's main direction that count as its text; judges the invisible layer of scans."""
+    main = found.pieces.get(found.turn, [])
+    seen, layer, text.hidden = take_hidden(page, main, text.frame, objects, text.number)
+    if layer and letters(seen) < 4 * letters(layer):
+        if not quality(" ".join(piece.text for piece in layer)).good:
+            text.garbled = True
+        elif agrees(page, layer, text.frame, budget):
+            return [piece for piece in main if piece in seen or piece in layer]
+        else:
+            text.hidden.extend(report([("invisible", piece) for piece in layer], text.number))
+    words = " ".join(piece.text for piece in seen)
+    if letters(seen) > _FEW or found.unmapped > _UNMAPPED:
+        text.garbled = text.garbled or found.unmapped > _UNMAPPED or not quality(words).good
+    return [*seen, *_turned_away(found, text, page, objects)] if not text.garbled else seen
 
 
-class _Displayed:
-    """Page coordinates to displayed ones: rotation and crop box are PDFium's business."""
-
-    def __init__(self, page: Any, width: float, height: float) -> None:
-        import pypdfium2.raw as raw
-
-        self._to_device = raw.FPDF_PageToDevice
-        self._page = page.raw
-        self._size = (round(width * _SCALE), round(height * _SCALE))
-
-    def box(self, left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
-        x0, y0 = self._point(left, top)
-        x1, y1 = self._point(right, bottom)
-        return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
-
-    def _point(self, x: float, y: float) -> tuple[float, float]:
-        out_x, out_y = ctypes.c_int(), ctypes.c_int()
-        self._to_device(self._page, 0, 0, *self._size, 0, x, y, out_x, out_y)
-        return out_x.value / _SCALE, out_y.value / _SCALE
-
-
-def _line(textpage: Any, displayed: _Displayed, raw_text: str, start: int, number: int) -> tuple[Line | None, bool]:
-    """The line, and whether its colour is nearly white; None when its letters are too small to see."""
-    import pypdfium2.raw as raw
-
-    handle = textpage.raw
-    lead = len(raw_text) - len(raw_text.lstrip())
-    first = raw.FPDFText_GetCharIndexFromTextIndex(handle, start + lead)
-    last = raw.FPDFText_GetCharIndexFromTextIndex(handle, start + len(raw_text.rstrip()) - 1)
-    first, last = (first if first >= 0 else start + lead), (last if last >= 0 else start + len(raw_text) - 1)
-    boxes = []
-    values = [ctypes.c_double() for _ in range(4)]
-    for index in range(raw.FPDFText_CountRects(handle, first, last - first + 1)):
-        if raw.FPDFText_GetRect(handle, index, *values):
-            boxes.append(displayed.box(*(value.value for value in values)))
-    rect = raw.FS_RECTF()
-    size = 0.0
-    if raw.FPDFText_GetLooseCharBox(handle, first, rect):
-        box = displayed.box(rect.left, rect.top, rect.right, rect.bottom)
-        size = box[3] - box[1]
-        boxes = [(b[0], min(b[1], box[1]), b[2], max(b[3], box[3])) for b in boxes[:1]] + boxes[1:]
-    if not boxes or (0 < size < _MINI):
-        return None, False
-    text = _HYPHEN.sub("", raw_text).replace("\x02", "-").replace("\ufffe", "-").strip()
-    line = Line(
-        text,
-        number,
-        round(min(b[0] for b in boxes), 1),
-        round(min(b[1] for b in boxes), 1),
-        round(max(b[2] for b in boxes), 1),
-        round(max(b[3] for b in boxes), 1),
-        size or max(b[3] - b[1] for b in boxes),
-        bold=_is_bold(handle, first),
-    )
-    if len(boxes) > 1 and not _BREAK.search(raw_text):
-        _split_cells(textpage, displayed, line, first, last)
-    return line, _pale(handle, first)
-
-
-def _split_cells(textpage: Any, displayed: _Displayed, line: Line, first: int, last: int) -> None:
-    """Fill `cells` when pieces of the line stand so far apart that they are columns."""
-    import pypdfium2.raw as raw
-
-    handle = textpage.raw
-    values = [ctypes.c_double() for _ in range(4)]
-    cells: list[str] = []
-    starts: list[float] = []
-    end: float | None = None
-    for index in range(first, last + 1):
-        char = chr(raw.FPDFText_GetUnicode(handle, index) or 32)
-        if char.isspace() or char in "\x02\ufffe":
-            if cells and cells[-1] and not cells[-1].endswith(" "):
-                cells[-1] += " "
+def _turned_away(found: PageLetters, text: PageText, page: Any, objects: PageObjects) -> list[Piece]:
+    """Text in other directions (labels of axes, stamps in the margin): a paragraph each, after the page's own."""
+    out = []
+    for turn, pieces in found.pieces.items():
+        if turn == found.turn:
             continue
-        if not raw.FPDFText_GetCharBox(handle, index, values[0], values[1], values[2], values[3]):
-            continue
-        left, right, bottom, top = (value.value for value in values)
-        x0, _, x1, _ = displayed.box(left, top, right, bottom)
-        if end is None or x0 - end > _COLUMN_GAP * line.size or x0 < end - 4 * line.size:
-            cells.append("")
-            starts.append(x0)
-        cells[-1] += char
-        end = x1
-    if len(cells) > 1:
-        line.cells = [" ".join(cell.split()) for cell in cells]
-        line.starts = starts
+        frame = Frame(text.frame.width, text.frame.height, max(turn, 0))
+        seen, _, hidden = take_hidden(page, pieces, frame, objects, text.number)
+        text.hidden.extend(hidden)
+        for group in _neighbours(seen):
+            words = " ".join(piece.text for piece in group)
+            box = text.frame.turned(frame.displayed(union([piece.box for piece in group])))
+            block = Block(BlockKind.PARAGRAPH, words, place(text.number, box))
+            out.append(Piece(words, *box, group[0].size, box[3], block=block))
+    return out
 
 
-def _is_bold(handle: Any, index: int) -> bool:
-    import pypdfium2.raw as raw
-
-    if raw.FPDFText_GetFontWeight(handle, index) >= 600:
-        return True
-    name, flags = ctypes.create_string_buffer(200), ctypes.c_int()
-    raw.FPDFText_GetFontInfo(handle, index, name, 200, flags)
-    return bool(_BOLD.search(name.value))
-
-
-def _pale(handle: Any, index: int) -> bool:
-    import pypdfium2.raw as raw
-
-    red, green, blue, alpha = (ctypes.c_uint() for _ in range(4))
-    if not raw.FPDFText_GetFillColor(handle, index, red, green, blue, alpha):
-        return False
-    return bool(min(red.value, green.value, blue.value) >= 245 or alpha.value < 10)
+def _neighbours(pieces: list[Piece]) -> list[list[Piece]]:
+    groups: list[list[Piece]] = []
+    for piece in pieces:
+        last = groups[-1][-1] if groups else None
+        if last is not None and abs(piece.y0 - last.y0) < 2 * last.size and abs(piece.x0 - last.x1) < 20 * last.size:
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    return groups
 
 
-def _on_page(line: Line, page: PageText) -> bool:
-    return line.x1 > 0 and line.y1 > 0 and line.x0 < page.width and line.y0 < page.height
+def _read_written(
+    page: Any, text: PageText, pieces: list[Piece], objects: PageObjects, budget: OcrBudget, notes: list[Note]
+) -> None:
+    frame = text.frame
+    fields = [note for note in notes if note.kind == "field" and not note.hidden]
+    pieces = _without_blanks(pieces)
+    for note in fields:
+        pieces = inserted(pieces, _field(note, frame, pieces))
+    lines = [frame.turned(line) for line in objects.lines]
+    pieces = take_tables(pieces, lines, text.number)
+    pieces = read_pictures(page, text, pieces, objects, budget)
+    text.lines = lines_of(in_reading_order(pieces), text.number)
 
 
-def _drop_invisible(page: Any, suspects: list[Line], result: PageText) -> None:
-    """Pale letters are legible on a dark ground: only lines whose rendered box is uniform are hidden."""
-    image = page.render(scale=1, grayscale=True).to_pil()
-    for line in suspects:
-        area = image.crop(
-            (int(line.x0), int(line.y0), max(int(line.x0) + 1, int(line.x1)), max(int(line.y0) + 1, int(line.y1)))
-        )
-        low, high = area.getextrema()
-        if high - low < 12:
-            result.hidden.append(line.text)
-            result.lines.remove(line)
+def _read_drawn(page: Any, text: PageText, pieces: list[Piece], budget: OcrBudget) -> None:
+    """A page whose letters are in its picture; what text it has besides stays, unless it is garbled."""
+    keep = [] if text.garbled else pieces
+    text.pictures = 1  # a scan is one picture, in however many strips it is stored
+    if not read_whole_page(page, text, keep, budget):
+        text.pictures_without_text = 1
+        text.lines = lines_of(in_reading_order(keep), text.number)
+
+
+def _field(note: Note, frame: Frame, pieces: list[Piece]) -> Piece:
+    box = frame.turned(note.box)
+    words = " ".join(note.text.split())
+    usual = sorted(piece.size for piece in pieces)[len(pieces) // 2] if pieces else 10.0
+    low = box[3] - 0.2 * (box[3] - box[1])
+    base = min((p.base for p in pieces if on_row(p, box)), key=lambda value: abs(value - low), default=low)
+    piece = Piece(words, *box, usual, base)
+    piece.words = [Word(words, box[0], box[2])]
+    return piece
+
+
+def _without_blanks(pieces: list[Piece]) -> list[Piece]:
+    """Rows of underscores are places to write on, not text."""
+    out = []
+    for piece in pieces:
+        words = [word for word in piece.words if word.text.strip("_")]
+        if words and len(words) < len(piece.words) and piece.words[-1].text.endswith("__"):
+            piece.text = piece.text.rstrip("_ ")
+            piece.x1 = words[-1].x1
+            piece.words = words
+        if piece.block is not None or words:
+            out.append(piece)
+    return out
+
+
+def _add_notes(text: PageText, notes: list[Note]) -> None:
+    for note in notes:
+        if note.hidden and note.kind in ("field", "note"):
+            text.hidden.append(HiddenText("invisible", len(note.text), note.text[:80], text.number))
+        elif note.kind == "note":
+            text.after.append(Block(BlockKind.PARAGRAPH, note.text, place(text.number, note.box)))
