@@ -9,7 +9,9 @@ from core.text import HAN
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
 _JOINER = re.compile("(?<=[\x20-\u024f\u3000-\u9fff])[\u200c\u200d]|[\u200c\u200d](?=[\x20-\u024f\u3000-\u9fff])")
-_TAGS = re.compile("[\U000e0020-\U000e007e]{12,}")  # flags of countries are shorter
+_FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007f]{1,8}")  # of regions, such as Scotland's
+_TAGS = re.compile("[\U000e0020-\U000e007e]+")
+_ZERO_WIDTH = re.compile("[\u200b\u202a-\u202e\u2060-\u2064\u2066-\u2069]|(?<!^)\ufeff")
 _BLOB = re.compile(r"[A-Za-z0-9+/=_\-]{600,}")
 _SPACES = re.compile(r"[ \t\u00a0\u2000-\u200a\u202f\u205f\u3000]+")
 _BLANK_LINES = re.compile(r"\n\s*\n+")
@@ -27,9 +29,19 @@ def clean(text: str) -> str:
     return _BLOB.sub("", text) if len(text) >= 600 else text
 
 
-def hides_text(text: str) -> bool:
-    """True when the text carries a message in invisible tag characters."""
-    return bool(_TAGS.search(text))
+def tag_message(text: str) -> str:
+    """What the text says in invisible tag characters (a copy of ASCII that no font draws); flags are no message."""
+    if text.isascii():
+        return ""
+    return "".join(chr(ord(ch) - 0xE0000) for part in _TAGS.findall(_FLAG.sub("", text)) for ch in part)
+
+
+def zero_width(text: str) -> int:
+    """How many characters of no width or that only turn the direction of others stand in the text.
+
+    Joiners (emoji, Arabic, Indic), soft hyphens and direction marks have honest uses and are not counted.
+    """
+    return 0 if text.isascii() else len(_ZERO_WIDTH.findall(text))
 
 
 def holds_blob(text: str) -> bool:

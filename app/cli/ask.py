@@ -32,6 +32,8 @@ def place(locator: Locator) -> str:
         parts.append(" > ".join(locator.heading))
     if locator.lines and not parts:
         parts.append(f"lines {locator.lines[0]}–{locator.lines[1]}")
+    if locator.ocr is not None:
+        parts.append(f"recognised by OCR, {locator.ocr:.0%}")
     return ", ".join(parts)
 
 

@@ -94,7 +94,7 @@ class FileRoutes:
         version = self._version(request.path_params["version_id"])
         self._alioth.permissions.require(principal, version.collection_id, Role.READ)
         page = int(request.path_params["page"])
-        boxes = self._boxes(principal, request, version.id, page)
+        boxes = self._boxes(principal, request, request.path_params["version_id"], page)  # as the citation knows it
         if not 1 <= page <= max(version.pages, 1):
             raise InputError(f"There is no page {page}; the document has {version.pages}.", "Choose another page.")
         with self._alioth.files.path(version.content_hash) as path:

@@ -7,7 +7,7 @@ from core.types import Citation, Locator
 
 
 def place_text(locator: Locator, language: str) -> str:
-    """Such as `page 3 · 2 Scope › 2.1 Terms`; empty when the locator says nothing."""
+    """Such as `page 3 · 2 Scope › 2.1 Terms`, with the certainty of recognised text; empty when it says nothing."""
     parts = []
     if locator.page is not None:
         last = locator.page_end
@@ -27,12 +27,15 @@ def place_text(locator: Locator, language: str) -> str:
         first, last = locator.lines
         key = "place.line" if first == last else "place.lines"
         parts.append(say(key, language, first=first, last=last))
+    if locator.ocr is not None:
+        parts.append(say("place.ocr", language, confidence=round(100 * locator.ocr)))
     return " · ".join(parts)
 
 
 def has_page_image(citation: Citation) -> bool:
-    """Only PDF pages can be drawn."""
-    return citation.locator.page is not None and citation.document.lower().endswith(".pdf")
+    """PDF pages can be drawn, and whatever else was read with boxes: pictures."""
+    drawn = citation.document.lower().endswith(".pdf") or bool(citation.locator.boxes)
+    return citation.locator.page is not None and drawn
 
 
 def page_image_url(citation: Citation, message_id: str, page: int) -> str:

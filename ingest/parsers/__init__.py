@@ -1,6 +1,28 @@
 """One module per format. Importing this package registers them all; heavy libraries load at the first parse."""
 
-from ingest.parsers import delimited, markdown, pdf, plain, sheets, slides, webpage, word
+from ingest.parsers import (
+    cards,
+    data_json,
+    data_xml,
+    delimited,
+    epub,
+    mail,
+    markdown,
+    marked_text,
+    mhtml,
+    notebook,
+    old_office,
+    outlook,
+    pdf,
+    picture,
+    plain,
+    rtf,
+    sheets,
+    slides,
+    source_code,
+    webpage,
+    word,
+)
 from ingest.parsers.registry import EXTENSIONS, PARSERS, Limits, Parser, Source, register
 
 __all__ = [
@@ -9,13 +31,26 @@ __all__ = [
     "Limits",
     "Parser",
     "Source",
+    "cards",
+    "data_json",
+    "data_xml",
     "delimited",
+    "epub",
+    "mail",
     "markdown",
+    "marked_text",
+    "mhtml",
+    "notebook",
+    "old_office",
+    "outlook",
     "pdf",
+    "picture",
     "plain",
     "register",
+    "rtf",
     "sheets",
     "slides",
+    "source_code",
     "webpage",
     "word",
 ]

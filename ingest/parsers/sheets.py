@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from core.errors import EncryptedError, UnreadableError
-from core.types import Block, BlockKind, Locator, ParsedDocument, Problem
+from core.types import Block, BlockKind, HiddenText, Locator, ParsedDocument, Problem, Reading
 from ingest.archive import check_expansion
 from ingest.clean import cell, tidy
 from ingest.parsers.delimited import looks_like_header, row_text
 from ingest.parsers.registry import Parser, Source, register
+from ingest.parsers.sheets_format import hides, shown
+from ingest.parsers.sheets_package import SheetFacts, open_package
 from ingest.parsers.sheets_sparse import is_sparse, sparse_sheets
 
 ROWS_PER_BLOCK = 200
@@ -22,29 +25,20 @@ Row = tuple[int, list[str]]
 
 
 def parse(source: Source) -> ParsedDocument:
-    """Blocks with `sheet` and `cells`. Formulas give the value that was saved; nothing is calculated or fetched."""
+    """Blocks with `sheet` and `cells`. Formulas give the value that was saved; nothing is calculated or fetched.
+
+    Hidden sheets, rows and columns are read and reported. Numbers are written as the sheet shows them; cells that
+    show nothing (white on white, format `;;;`) are left out and reported.
+    """
     import python_calamine as calamine
 
     with source.path.open("rb") as file:
         zipped = file.read(2) == b"PK"
     if zipped:
         check_expansion(source.path, source.name, source.limits.max_expanded_bytes)
-    blocks: list[Block] = []
-    problems: list[Problem] = []
-    sheets = 0
-    characters = 0
+    reader = _Reader(source)
     try:
-        for name, hidden, rows in _sheets(source):
-            sheets += 1
-            if hidden:
-                problems.append(
-                    Problem("hidden_sheet", f"The sheet {name!r} is hidden in the file; its text was read.")
-                )
-            for block in _blocks(name, rows):
-                blocks.append(block)
-                characters += len(block.text)
-            if characters > source.limits.max_chars or sheets >= source.limits.max_pages:
-                break
+        reader.read()
     except calamine.PasswordError as error:
         raise EncryptedError(
             f"Cannot ingest {source.name!r}: it is protected by a password.", "Remove the password and add it again."
@@ -54,49 +48,134 @@ def parse(source: Source) -> ParsedDocument:
             f"Cannot read {source.name!r}: the spreadsheet is damaged ({type(error).__name__}).",
             "Open it in Excel or LibreOffice, save it again and add that.",
         ) from error
-    return ParsedDocument(
-        blocks=tuple(blocks),
-        media_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        pages=max(1, sheets),
-        problems=tuple(problems),
-    )
+    finally:
+        reader.close()
+    return reader.parsed()
 
 
-def _sheets(source: Source) -> Iterator[tuple[str, bool, Iterator[Row]]]:
-    """(name, hidden, rows) of each sheet in order; chart sheets are left out."""
-    import python_calamine as calamine
+class _Reader:
+    """Goes through the sheets of one file."""
 
-    if is_sparse(source.path):
-        yield from sparse_sheets(source.path)
-        return
-    book = calamine.CalamineWorkbook.from_path(str(source.path))
-    for info in book.sheets_metadata:
-        if info.typ != calamine.SheetTypeEnum.WorkSheet:
-            continue
-        sheet = book.get_sheet_by_name(info.name)
-        merged = getattr(sheet, "merged_cell_ranges", None) or []
-        yield info.name, info.visible != calamine.SheetVisibleEnum.Visible, _rows(sheet, merged)
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._package = open_package(source.path)
+        self._blocks: list[Block] = []
+        self._problems: list[Problem] = []
+        self._hidden: list[HiddenText] = []
+        self._pictures: list[str] = []
+        self._sheets = 0
+        self._metadata = self._package.metadata() if self._package is not None else {}
 
+    def close(self) -> None:
+        if self._package is not None:
+            self._package.close()
 
-def _rows(sheet: Any, merged: Sequence[Any]) -> Iterator[Row]:
-    """Rows with text; a cell merged over rows is repeated in each."""
-    repeats: dict[tuple[int, int], tuple[int, int]] = {}
-    for (top, left), (bottom, _) in merged:
-        for row in range(top + 1, min(bottom, top + 1000) + 1):
-            repeats[(row, left)] = (top, left)
-    held: dict[tuple[int, int], str] = {}
-    first_row, first_column = sheet.start or (0, 0)
-    for index, values in enumerate(sheet.to_python(skip_empty_area=True)):
-        row = first_row + index
-        texts = [""] * first_column + [_written(value) for value in values]
-        if repeats:
-            for column, text in enumerate(texts):
-                if text:
-                    held[(row, column)] = text
-                elif (row, column) in repeats:
-                    texts[column] = held.get(repeats[(row, column)], "")
-        if any(texts):
-            yield row + 1, texts
+    def read(self) -> None:
+        """Every sheet in order, until one of the limits is reached."""
+        characters = 0
+        for name, hidden, rows, facts in self._each():
+            self._sheets += 1
+            if hidden:
+                self._problem("hidden_sheet", f"The sheet {name!r} is hidden in the file; its text was read.")
+            for block in _blocks(name, rows):
+                self._blocks.append(block)
+                characters += len(block.text)
+            self._beside(name, facts)
+            self._source.page_done(self._sheets, self._sheets)
+            if characters > self._source.limits.max_chars or self._sheets >= self._source.limits.max_pages:
+                break
+
+    def parsed(self) -> ParsedDocument:
+        metadata = dict(self._metadata)
+        return ParsedDocument(
+            blocks=tuple(self._blocks),
+            media_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            title=metadata.pop("title", ""),
+            pages=max(1, self._sheets),
+            problems=tuple(self._problems),
+            metadata=metadata,
+            reading=Reading(
+                pictures=len(self._pictures),
+                pictures_without_text=sum(1 for words in self._pictures if not words),
+                hidden=tuple(self._hidden),
+            ),
+        )
+
+    def _each(self) -> Iterator[tuple[str, bool, Iterator[Row], SheetFacts]]:
+        """(name, hidden, rows, facts) of each sheet; a chart sheet has no rows."""
+        import python_calamine as calamine
+
+        if is_sparse(self._source.path):
+            for name, hidden, rows in sparse_sheets(self._source.path):
+                yield name, hidden, rows, SheetFacts()
+            return
+        book = calamine.CalamineWorkbook.from_path(str(self._source.path))
+        for info in book.sheets_metadata:
+            if info.typ not in (calamine.SheetTypeEnum.WorkSheet, calamine.SheetTypeEnum.ChartSheet):
+                continue
+            facts = self._package.facts(info.name) if self._package is not None else SheetFacts()
+            hidden = info.visible != calamine.SheetVisibleEnum.Visible
+            if info.typ == calamine.SheetTypeEnum.ChartSheet:
+                yield info.name, hidden, iter(()), facts
+            else:
+                yield info.name, hidden, self._rows(book.get_sheet_by_name(info.name), facts), facts
+
+    def _rows(self, sheet: Any, facts: SheetFacts) -> Iterator[Row]:
+        """Rows with text; a cell merged over rows is repeated in each."""
+        repeats: dict[tuple[int, int], tuple[int, int]] = {}
+        for (top, left), (bottom, _) in getattr(sheet, "merged_cell_ranges", None) or []:
+            for row in range(top + 1, min(bottom, top + 1000) + 1):
+                repeats[(row, left)] = (top, left)
+        held: dict[tuple[int, int], str] = {}
+        first_row, first_column = sheet.start or (0, 0)
+        special = bool(facts.formats or facts.white)
+        for index, values in enumerate(sheet.to_python(skip_empty_area=True)):
+            row = first_row + index
+            if special:
+                cells = enumerate(values, start=first_column)
+                texts = [""] * first_column + [self._cell(value, (row, column), facts) for column, value in cells]
+            else:
+                texts = [""] * first_column + [_written(value) for value in values]
+            if repeats:
+                for column, text in enumerate(texts):
+                    if text:
+                        held[(row, column)] = text
+                    elif (row, column) in repeats:
+                        texts[column] = held.get(repeats[(row, column)], "")
+            if any(texts):
+                yield row + 1, texts
+
+    def _cell(self, value: Any, place: tuple[int, int], facts: SheetFacts) -> str:
+        """The cell as shown; what shows nothing is noted as hidden."""
+        text = _written(value)
+        if not text:
+            return ""
+        code = facts.formats.get(place, "")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        written = shown(value, code) if code and number else None
+        if place in facts.white or written == "" or (code and hides(code)):
+            kind = "white" if place in facts.white else "invisible"
+            self._hidden.append(HiddenText(kind, len(text), text[:80], max(1, self._sheets + 1)))
+            return ""
+        return cell(written) if written is not None else text
+
+    def _beside(self, sheet: str, facts: SheetFacts) -> None:
+        """What lies over the cells: text boxes, pictures, comments; and how much of the sheet is hidden."""
+        place = Locator(sheet=sheet)
+        self._blocks.extend(Block(BlockKind.PARAGRAPH, words, place) for words in facts.boxes)
+        self._blocks.extend(Block(BlockKind.PICTURE, words, place) for words in facts.pictures if words)
+        self._blocks.extend(replace(block, locator=place) for block in facts.charts)
+        self._pictures.extend(facts.pictures)
+        for reference, words in facts.comments:
+            cells = f"{reference}:{reference}" if reference else None
+            self._blocks.append(Block(BlockKind.PARAGRAPH, words, Locator(sheet=sheet, cells=cells)))
+        parts = ((facts.hidden_rows, "row"), (facts.hidden_columns, "column"))
+        hidden = [f"{count} {word}{'s' if count > 1 else ''}" for count, word in parts if count]
+        if hidden:
+            self._problem("hidden_cells", f"The sheet {sheet!r} hides {' and '.join(hidden)}; their text was read.")
+
+    def _problem(self, code: str, message: str) -> None:
+        self._problems.append(Problem(code, message, self._sheets))
 
 
 def _written(value: Any) -> str:

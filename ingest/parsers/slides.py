@@ -1,34 +1,50 @@
-"""PowerPoint (pptx): per slide the title, texts from top to bottom, tables, charts and notes."""
+"""PowerPoint (pptx): per slide the title, texts from top to bottom, tables, charts, pictures, notes and comments."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from core.errors import UnreadableError
-from core.types import Block, BlockKind, Locator, ParsedDocument, Problem
+from core.types import Block, BlockKind, Locator, ParsedDocument, Problem, Reading
 from ingest.archive import check_expansion
 from ingest.clean import collapse, tidy
 from ingest.parsers.delimited import looks_like_header, row_text
+from ingest.parsers.office_metadata import core_metadata
+from ingest.parsers.picture_alt import picture_text
 from ingest.parsers.registry import Parser, Source, register
+from ingest.parsers.slides_visibility import Seen, Sight
 
+_FOOTER = 15
 _FURNITURE = frozenset({13, 15, 16})  # slide number, footer, date placeholders
 _TEXT = "{http://schemas.openxmlformats.org/drawingml/2006/main}t"
 
 
 def parse(source: Source) -> ParsedDocument:
-    """Blocks with `slide`; a slide's title is a heading of level 2, its notes follow its texts."""
+    """Blocks with `slide`; a slide's title is a heading of level 2, its notes and comments follow its texts.
+
+    Hidden slides are read and reported; shapes off the slide and text that is not seen are left out and reported.
+    """
     import pptx
 
     check_expansion(source.path, source.name, source.limits.max_expanded_bytes)
     blocks: list[Block] = []
     problems: list[Problem] = []
+    seen = Seen()
     try:
         deck = pptx.Presentation(str(source.path))
         slides = list(deck.slides)
+        size = (int(deck.slide_width or 0), int(deck.slide_height or 0))
         for number, slide in enumerate(slides[: source.limits.max_pages], start=1):
-            blocks.extend(_slide(slide, Locator(slide=number)))
+            blocks.extend(_Slide(slide, number, size, seen).blocks())
+            source.page_done(number, len(slides))
+            if slide._element.get("show") in ("0", "false"):
+                problems.append(
+                    Problem("hidden_slide", "The slide is hidden in the presentation; its text was read.", number)
+                )
+        blocks.extend(_margins(slides[: source.limits.max_pages], {block.text for block in blocks}))
         title = str(deck.core_properties.title or "")
+        metadata = core_metadata(deck.core_properties)
     except Exception as error:  # python-pptx raises whatever its XML leads it to
         raise UnreadableError(
             f"Cannot read {source.name!r}: the PowerPoint file is damaged ({type(error).__name__}).",
@@ -44,52 +60,137 @@ def parse(source: Source) -> ParsedDocument:
         title=title,
         pages=max(1, len(slides)),
         problems=tuple(problems),
+        metadata=metadata,
+        reading=Reading(
+            pictures=seen.pictures, pictures_without_text=seen.pictures_without_text, hidden=tuple(seen.hidden)
+        ),
     )
 
 
-def _slide(slide: Any, place: Locator) -> Iterator[Block]:
-    title = slide.shapes.title
-    if title is not None and title.has_text_frame and collapse(title.text_frame.text):
-        yield Block(BlockKind.HEADING, collapse(title.text_frame.text), place, 2)
-    for shape in _in_reading_order(slide.shapes):
-        if title is not None and shape.shape_id == title.shape_id:
-            continue
-        yield from _shape(shape, place)
-    if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
-        notes = tidy(slide.notes_slide.notes_text_frame.text)
-        if notes:
-            yield Block(BlockKind.PARAGRAPH, notes, place)
+class _Slide:
+    """One slide's blocks; what is not seen on it goes to `seen`."""
+
+    def __init__(self, slide: Any, number: int, size: tuple[int, int], seen: Seen) -> None:
+        self._slide = slide
+        self._place = Locator(slide=number)
+        self._seen = seen
+        self._sight = Sight(slide, size)
+
+    def blocks(self) -> Iterator[Block]:
+        title = self._slide.shapes.title
+        if title is not None and title.has_text_frame:
+            words = collapse(" ".join(text for _, text in self._lines(title)))
+            if words:
+                yield Block(BlockKind.HEADING, words, self._place, 2)
+        for shape in _in_reading_order(self._slide.shapes):
+            if title is None or shape.shape_id != title.shape_id:
+                yield from self._shape(shape)
+        yield from self._notes()
+        yield from self._comments()
+
+    def _notes(self) -> Iterator[Block]:
+        if self._slide.has_notes_slide and self._slide.notes_slide.notes_text_frame is not None:
+            notes = tidy(self._slide.notes_slide.notes_text_frame.text)
+            if notes:
+                yield Block(BlockKind.PARAGRAPH, notes, self._place)
+
+    def _comments(self) -> Iterator[Block]:
+        """Comments of both kinds: `p:text` of older files, paragraphs of threads in newer ones."""
+        for relation in self._slide.part.rels.values():
+            if relation.is_external or not relation.reltype.rpartition("/")[2].startswith("comments"):
+                continue
+            for one in _xml(relation.target_part.blob).iter("{*}cm", "{*}reply"):
+                words = "".join(node.text or "" for node in one.iter("{*}text", "{*}t") if _nearest(node) is one)
+                if collapse(words):
+                    yield Block(BlockKind.PARAGRAPH, collapse(words), self._place)
+
+    def _shape(self, shape: Any) -> Iterator[Block]:
+        if shape.is_placeholder and shape.placeholder_format.type in _FURNITURE:
+            return
+        kind = self._sight.hidden_shape(shape)
+        if kind:
+            self._seen.hide(kind, " ".join(node.text or "" for node in shape._element.iter(_TEXT)), self._place.slide)
+            return
+        if hasattr(shape, "shapes"):
+            for inner in _in_reading_order(shape.shapes):
+                yield from self._shape(inner)
+        elif getattr(shape, "has_table", False):
+            yield from _table(shape.table, self._place)
+        elif getattr(shape, "has_chart", False):
+            yield from _chart(shape.chart, self._place)
+        elif shape._element.tag.endswith("}pic"):
+            yield from self._picture(shape)
+        elif shape.has_text_frame:
+            yield from self._text(shape)
+        else:
+            yield from _diagram(shape, self._place)
+
+    def _picture(self, shape: Any) -> Iterator[Block]:
+        properties = shape._element.find(".//{*}cNvPr")
+        words = picture_text(properties.get("descr", "") if properties is not None else "")
+        self._seen.pictures += 1
+        if words:
+            yield Block(BlockKind.PICTURE, words, self._place)
+        else:
+            self._seen.pictures_without_text += 1
+
+    def _text(self, shape: Any) -> Iterator[Block]:
+        lines = self._lines(shape)
+        if len(lines) == 1:
+            yield Block(BlockKind.PARAGRAPH, lines[0][1], self._place)
+        elif lines:
+            items = ("  " * level + "- " + text.replace("\n", " ") for level, text in lines)
+            yield Block(BlockKind.LIST, "\n".join(items), self._place)
+
+    def _lines(self, shape: Any) -> list[tuple[int, str]]:
+        """(level, text) of the paragraphs of a shape that have text, without runs that are not seen."""
+        lines = []
+        for paragraph in shape.text_frame.paragraphs:
+            hidden = {
+                run._r: kind
+                for run in paragraph.runs
+                if run.text.strip() and (kind := self._sight.hidden_run(run, shape))
+            }
+            if hidden:
+                for run, kind in hidden.items():
+                    self._seen.hide(kind, run.text or "", self._place.slide)
+                text = "".join(run.text for run in paragraph.runs if run._r not in hidden)
+            else:
+                text = paragraph.text
+            lines.append((paragraph.level, tidy(text.replace("\x0b", "\n"))))
+        return [(level, text) for level, text in lines if text]
+
+
+def _margins(slides: Sequence[Any], said: set[str]) -> Iterator[Block]:
+    """What footers say and what is written on layouts and masters, each once, unless it stands on a slide."""
+    layouts = {id(slide.slide_layout.part): slide.slide_layout for slide in slides}
+    masters = {id(layout.slide_master.part): layout.slide_master for layout in layouts.values()}
+    for part in (*slides, *layouts.values(), *masters.values()):
+        for shape in part.shapes:
+            footer = shape.is_placeholder and shape.placeholder_format.type == _FOOTER
+            own = not shape.is_placeholder and not any(part is slide for slide in slides)
+            if not shape.has_text_frame or not (footer or own):
+                continue
+            text = collapse(shape.text_frame.text)
+            if text not in said and any(ch.isalpha() for ch in text):
+                said.add(text)
+                yield Block(BlockKind.PARAGRAPH, text)
+
+
+def _nearest(node: Any) -> Any:
+    """The comment or reply that a text belongs to."""
+    return next((one for one in node.iterancestors("{*}cm", "{*}reply")), None)
+
+
+def _xml(blob: bytes) -> Any:
+    from lxml import etree
+
+    return etree.fromstring(blob, etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False))
 
 
 def _in_reading_order(shapes: Iterable[Any]) -> list[Any]:
     """Top to bottom in bands of half a centimetre, then left to right; shapes without a place stay first."""
     return sorted(shapes, key=lambda shape: ((shape.top or 0) // 180_000, shape.left or 0))
-
-
-def _shape(shape: Any, place: Locator) -> Iterator[Block]:
-    if shape.is_placeholder and shape.placeholder_format.type in _FURNITURE:
-        return
-    if hasattr(shape, "shapes"):
-        for inner in _in_reading_order(shape.shapes):
-            yield from _shape(inner, place)
-    elif getattr(shape, "has_table", False):
-        yield from _table(shape.table, place)
-    elif getattr(shape, "has_chart", False):
-        yield from _chart(shape.chart, place)
-    elif shape.has_text_frame:
-        yield from _text(shape.text_frame, place)
-    else:
-        yield from _diagram(shape, place)
-
-
-def _text(frame: Any, place: Locator) -> Iterator[Block]:
-    lines = [(paragraph.level, tidy(paragraph.text.replace("\x0b", "\n"))) for paragraph in frame.paragraphs]
-    lines = [(level, text) for level, text in lines if text]
-    if len(lines) == 1:
-        yield Block(BlockKind.PARAGRAPH, lines[0][1], place)
-    elif lines:
-        items = ("  " * level + "- " + text.replace("\n", " ") for level, text in lines)
-        yield Block(BlockKind.LIST, "\n".join(items), place)
 
 
 def _table(table: Any, place: Locator) -> Iterator[Block]:
@@ -132,12 +233,9 @@ def _figure(values: list[Any], at: int) -> str:
 
 def _diagram(shape: Any, place: Locator) -> Iterator[Block]:
     """Words of SmartArt, which live in a part of their own."""
-    from lxml import etree
-
     for relation_id in shape._element.xpath(".//*[local-name()='relIds']/@*[local-name()='dm']"):
         part = shape.part.related_part(relation_id)
-        parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=False)
-        words = [node.text.strip() for node in etree.fromstring(part.blob, parser).iter(_TEXT) if node.text]
+        words = [node.text.strip() for node in _xml(part.blob).iter(_TEXT) if node.text]
         text = "\n".join(f"- {word}" for word in words if word)
         if text:
             yield Block(BlockKind.LIST, text, place)

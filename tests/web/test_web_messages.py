@@ -33,7 +33,7 @@ def used_keys() -> set[str]:
 
 NO_KEYS = {"collection.create", "collection.delete", "document.delete", "app.web"}  # audit actions, a package
 COMPUTED = ("error.", "state.", "role.", "verdict.", "notice.", "problem.", "stage.", "library.filter_", "upload.")
-COMPUTED += ("chat.mode_",)
+COMPUTED += ("chat.mode_", "report.", "hidden.", "tongue.")
 
 
 def test_every_key_has_both_languages_and_the_same_places() -> None:

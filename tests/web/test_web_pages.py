@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import threading
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -355,6 +357,21 @@ def test_an_upload_goes_to_disk_and_to_the_queue_at_once(world: World) -> None:
     row = world.alioth.documents.find(travel.id, "出差.txt")
     assert row is not None and row.state is DocumentState.QUEUED and row.size == 9
     assert "出差" in everything(at) and world.alioth.documents.pending(travel.id) == 1
+
+
+def test_an_uploaded_archive_becomes_its_files_and_names_what_it_refuses(world: World) -> None:
+    ann = world.person("ann")
+    travel = world.collection("travel", ann, role=Role.WRITE)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("出差/费用.txt", "三十天")
+        archive.writestr("../out.txt", "x")
+    at = page(ann, "library")
+    at.get("file_uploader")[0].set_value([("papers.zip", packed.getvalue(), "application/zip")]).run()
+    assert [row.path for row in world.alioth.documents.list(travel.id)] == ["papers.zip/出差/费用.txt"]
+    assert len(at.error) == 1 and "'../out.txt'" in at.error[0].value.replace("\\", "")
+    at.get("file_uploader")[0].set_value([("papers.zip", packed.getvalue(), "application/zip")]).run()
+    assert [b for b in at.button if b.label == say("upload.new_version", "en")]
 
 
 @pytest.mark.parametrize("choice", ["new_version", "keep_both", "skip"])

@@ -1,4 +1,4 @@
-"""One document of the library: its row, its details, retry and delete."""
+"""One document of the library: its row, its details with the ingest report, retry, cancel and delete."""
 
 from __future__ import annotations
 
@@ -20,23 +20,29 @@ if TYPE_CHECKING:
 COLOURS = {DocumentState.READY: "green", DocumentState.FAILED: "red", DocumentState.QUEUED: "gray"}
 
 
-def row(document: DocumentRow, role: Role) -> None:
-    """One line: name, state, size, and a menu for those who may change it."""
+POOR_OCR = 0.8
+"""Mean confidence of recognised text below which its mark is a warning."""
+
+
+def row(document: DocumentRow, role: Role, facts: Mapping[str, Any]) -> None:
+    """One line: name, state, size, and a menu for those who may change it. facts: of its newest version."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False, key=f"doc_{document.id}"):
         st.html(
             f'<div class="al-name">{escape(document.path)}</div><div class="al-meta">{escape(_facts(document))}</div>'
         )
         st.badge(
-            state.t(f"state.{document.state.value}"),
+            _state_text(document.state),
             color=COLOURS.get(document.state, "blue"),  # type: ignore[arg-type]
             help=label(_reason(document.error)) or None,
         )
+        _ocr_mark(facts)
         if document.problems and document.state is DocumentState.READY:
             count, remark = str(len(document.problems)), state.t("document.problems")
             st.badge(count, icon=":material/warning:", color="orange", help=remark)
         actions = ["details"]
         if role.rank >= Role.WRITE.rank:
             actions += ["retry"] if document.state is DocumentState.FAILED else []
+            actions += ["cancel"] if document.state not in FINAL_STATES else []
             actions += ["delete"]
         choice = st.menu_button(
             " ",
@@ -46,11 +52,14 @@ def row(document: DocumentRow, role: Role) -> None:
             icon=":material/more_vert:",
             format_func=lambda name: state.t(f"document.{name}"),
         )
-    if document.state is DocumentState.FAILED:
-        st.html(f'<div class="al-problem">{escape(_reason(document.error))}</div>')
+    if document.state is DocumentState.FAILED and _failure(document, role):
+        choice = "retry"
     with shown():
         if choice == "retry":
             _retry(document)
+            st.rerun()
+        elif choice == "cancel":
+            cancel(document)
             st.rerun()
         elif choice:
             dialogs.ask(f"document.{choice}", document.id)
@@ -60,14 +69,49 @@ def row(document: DocumentRow, role: Role) -> None:
             _delete(document)
 
 
+def _state_text(which: DocumentState) -> str:
+    """What the list says; the stages of work change by the second and stand in the progress lines alone."""
+    settled = which in FINAL_STATES or which is DocumentState.QUEUED
+    return state.t(f"state.{which.value}") if settled else state.t("library.filter_working")
+
+
+def _ocr_mark(facts: Mapping[str, Any]) -> None:
+    """A badge on documents of which pages were read by text recognition."""
+    found = facts.get("ocr") or {}
+    if not found.get("pages"):
+        return
+    confidence = float(found.get("confidence") or 0.0)
+    st.badge(
+        state.t("document.ocr", confidence=round(100 * confidence)),
+        icon=":material/document_scanner:",
+        color="violet" if confidence >= POOR_OCR else "orange",
+        help=state.t("document.ocr_help", pages=found["pages"], confidence=round(100 * confidence)),
+    )
+
+
+def _failure(document: DocumentRow, role: Role) -> bool:
+    """Why it failed and what helps, with a button to try again. True when that was pressed."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
+        st.html(f'<div class="al-problem">{escape(_reason(document.error))}</div>')
+        if role.rank < Role.WRITE.rank:
+            return False
+        words = state.t("document.retry")
+        return bool(st.button(words, key=f"retry_{document.id}", icon=":material/refresh:", type="tertiary"))
+
+
+def cancel(document: DocumentRow) -> None:
+    """Stop reading it in; what answers now goes on."""
+    alioth, who = state.alioth(), state.principal()
+    alioth.permissions.require(who, document.collection_id, Role.WRITE)
+    if alioth.documents.cancel(document.id):
+        alioth.audit.record(who.name, "document.cancel", document.path, document=document.id)
+
+
 def _retry(document: DocumentRow) -> None:
     """Queue a failed version again, with the bytes it was uploaded with."""
-    from storage.versions import VersionStore
-
     alioth = state.alioth()
     alioth.permissions.require(state.principal(), document.collection_id, Role.WRITE)
-    version = VersionStore(alioth.db).get(document.version_id)
-    submission = alioth.documents.submit(document.collection_id, document.path, version.content_hash, version.size)
+    submission = alioth.documents.retry(document.id)
     alioth.doorbell.ring([submission.version_id])
 
 
@@ -123,8 +167,23 @@ def _version(version: StoredVersion) -> None:
         )
         if version.error:
             st.error(label(_reason(version.error)), icon=":material/error:")
-        for problem in version.problems:
-            st.caption(f":orange[:material/warning:] {label(_problem(problem))}")
+        if version.facts.get("chunks"):
+            _report(version)
+        if version.problems:
+            with st.expander(state.t("document.remarks", count=len(version.problems)), icon=":material/warning:"):
+                st.html("".join(f'<p class="al-remark">{escape(_problem(one))}</p>' for one in version.problems))
+
+
+def _report(version: StoredVersion) -> None:
+    """What happened to this version, as a list of label and text."""
+    from app.web.report_text import report_lines
+    from ingest.describe import current_report
+
+    rows = []
+    for name, text, worry in report_lines(current_report(state.alioth().documents, version), state.language()):
+        css = ' class="al-worry"' if worry else ""
+        rows.append(f"<dt>{escape(name)}</dt><dd{css}>{escape(text)}</dd>")
+    st.html(f'<dl class="al-report">{"".join(rows)}</dl>')
 
 
 def _facts(document: DocumentRow) -> str:

@@ -45,7 +45,7 @@ def page() -> None:
         if role.rank >= Role.WRITE.rank:
             show_upload(collection)
     with st.container():
-        show_progress(collection)
+        show_progress(collection, role)
     _documents(collection, role)
 
 
@@ -104,6 +104,8 @@ def _delete(collection: Collection) -> None:
 
 
 def _documents(collection: Collection, role: Role) -> None:
+    from storage.versions import VersionStore
+
     documents = state.alioth().documents
     with st.container(horizontal=True, vertical_alignment="bottom"):
         search = st.text_input(
@@ -134,9 +136,10 @@ def _documents(collection: Collection, role: Role) -> None:
         shown_rows = documents.list(collection.id, offset=first, limit=PER_PAGE, states=states)
     else:
         shown_rows = found[first : first + PER_PAGE]
+    facts = VersionStore(state.alioth().db).facts([document.version_id for document in shown_rows])
     with st.container(border=True, gap="small"):
         for document in shown_rows:
-            row(document, role)
+            row(document, role, facts.get(document.version_id, {}))
     if pages > 1:
         st.pagination(pages, key="page_of_list")
     st.caption(state.t("library.total", count=total))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import BinaryIO
 
 import streamlit as st
 
@@ -12,10 +13,12 @@ from app.web.messages import error_text
 from app.web.render import label
 from app.web.uploads import Waiting, drop, free_name, keep
 from core.errors import AliothError
-from core.types import Collection, Role
+from core.types import Collection, Priority, Role
 from ingest.logical_path import logical_path
 
 NEW_VERSION, KEEP_BOTH, SKIP = "new_version", "keep_both", "skip"
+REFUSED_SHOWN = 10
+"""Members of one archive that are named when they cannot be taken; the others are counted."""
 
 
 def show_upload(collection: Collection) -> None:
@@ -49,14 +52,26 @@ def _take(collection: Collection, key: str) -> None:
         try:
             alioth.permissions.require(who, collection.id, Role.WRITE)
             name = logical_path(upload.name)
-            if alioth.documents.find(collection.id, name) is not None:
+            if alioth.intake.holds(collection, name):
                 kept = keep(alioth.settings.home, name, upload)
                 st.session_state.setdefault("waiting", []).append((collection.id, kept))
             else:
-                alioth.intake.add_bytes(collection, name, upload)
+                problems.extend(_add(collection, name, upload))
         except AliothError as error:
             problems.append((upload.name, error_text(error, state.language())))
     st.session_state["upload_turn"] = st.session_state.get("upload_turn", 0) + 1
+
+
+def _add(collection: Collection, name: str, stream: BinaryIO) -> list[tuple[str, str]]:
+    """Hand a file to the intake; gives what was refused, with the reason, of an archive the first few."""
+    refused: list[tuple[str, str]] = []
+    more = 0
+    for added in state.alioth().intake.add_all(collection, name, stream, Priority.UPLOAD):
+        if added.error is not None and len(refused) < REFUSED_SHOWN:
+            refused.append((added.path, error_text(added.error, state.language())))
+        elif added.error is not None:
+            more += 1
+    return [*refused, (name, state.t("upload.more_refused", count=more))] if more else refused
 
 
 def _decide(collection: Collection, mine: list[Waiting]) -> None:
@@ -83,8 +98,9 @@ def _carry_out(collection: Collection, mine: list[Waiting], choice: str) -> None
             if choice != SKIP:
                 name = item.name
                 if choice == KEEP_BOTH:
-                    name = free_name(name, lambda path: alioth.documents.find(collection.id, path) is not None)
+                    name = free_name(name, lambda path: alioth.intake.holds(collection, path))
                 with item.file.open("rb") as stream:
-                    alioth.intake.add_bytes(collection, name, stream)
+                    found = _add(collection, name, stream)
+                st.session_state.setdefault("upload_problems", []).extend(found)
         drop(item)
     st.session_state["waiting"] = [pair for pair in st.session_state.get("waiting", []) if pair[1] not in mine]
