@@ -1,0 +1,331 @@
+"""`alioth ingest sync`, `sources` and `unsync`: folders that collections follow."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.state import CollectionOption, JsonOption, print_error, print_json, print_table, say, state_of
+from core.errors import AliothError, NotFoundError, PermissionDeniedError
+from core.types import Collection, DocumentState, Role
+
+if TYPE_CHECKING:
+    from app.cli.state import State
+    from app.ingestion import Ingestion
+    from app.syncing import FolderSync, SyncRequest
+    from ingest.sync_plan import Difference
+    from storage.sources import Source
+
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The folder.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `alioth ingest`."""
+    app.command()(sync)
+    app.command()(sources)
+    app.command()(unsync)
+
+
+def sync(
+    context: typer.Context,
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="The folder to follow.")] = None,
+    collection: Annotated[str, typer.Option("--collection", "-c", metavar="NAME", help="The collection.")] = "",
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every folder that was synced before, one after another.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and follow changes until Ctrl-C.")] = False,
+    poll: Annotated[
+        float | None,
+        typer.Option("--poll", metavar="SECONDS", min=0.5, help="With --watch: look so often, for network shares."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="PATTERN", help="Leave out, as in .gitignore; remembered. '' forgets them."),
+    ] = None,
+    prefix: Annotated[str | None, typer.Option("--prefix", help="Put before every path; remembered.")] = None,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Take over documents that were added otherwise.")] = False,
+    allow_mass_delete: Annotated[
+        bool, typer.Option("--allow-mass-delete", help="Delete even if most files are gone.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every document is ready.")] = True,
+    json: JsonOption = False,
+) -> None:
+    """Make a collection follow a folder: additions, changes, moves and deletions.
+
+    Deletes only documents that came from this folder.
+    """
+    from app.syncing import FolderSync, SyncRequest
+
+    state = state_of(context)
+    chosen = None if ignore is None else tuple(ignore)
+    request = SyncRequest(prefix, chosen, adopt, allow_mass_delete)
+    if all_:
+        if folder is not None or collection or watch or prefix is not None or ignore is not None:
+            raise typer.BadParameter("--all goes without DIR, --collection, --watch, --prefix and --ignore.")
+        _sync_all(state, request, dry_run, wait, json)
+        return
+    if folder is None or not collection:
+        raise typer.BadParameter("Give DIR and --collection NAME, or --all.")
+    if watch and dry_run:
+        raise typer.BadParameter("--dry-run goes without --watch.")
+    if poll is not None and not watch:
+        raise typer.BadParameter("--poll goes with --watch.")
+    target = state.collection(collection, Role.READ if dry_run else Role.WRITE)
+    job = FolderSync(state.alioth, target, folder, request)
+    if watch:
+        _watch(state, target, job, poll, json)
+        return
+    result, good = _sync_one(state, target, job, dry_run, wait, json)
+    if json:
+        print_json(result)
+    if not good:
+        raise typer.Exit(1)
+
+
+def sources(context: typer.Context, collection: CollectionOption, json: JsonOption = False) -> None:
+    """List the folders that a collection follows."""
+    state = state_of(context)
+    target = state.collection(collection)
+    known = state.alioth.sources.known(target.id)
+    if json:
+        print_json([_source_json(source) for source in known])
+        return
+    if not known:
+        say(f"'{target.name}' follows no folder. Begin: alioth ingest sync DIR -c '{target.name}'")
+        return
+    print_table(
+        ("kind", "place", "documents", "prefix", "ignore", "last sync"),
+        (
+            (s.kind, s.place, s.documents, s.options.get("prefix"), " ".join(s.options.get("ignore", ())), _when(s))
+            for s in known
+        ),
+    )
+
+
+def unsync(
+    context: typer.Context,
+    folder: FolderArgument,
+    collection: CollectionOption,
+    keep: Annotated[
+        bool, typer.Option("--keep-documents/--delete-documents", help="What becomes of its documents.")
+    ] = True,
+    json: JsonOption = False,
+) -> None:
+    """Stop following a folder. Its documents stay unless told otherwise."""
+    state = state_of(context)
+    target = state.collection(collection, Role.WRITE)
+    source = _source_of(state, target, folder)
+    deleted = [] if keep else _delete_documents(state, source)
+    with state.alioth.sources.exclusive(source.id):
+        kept = state.alioth.sources.remove(source.id)
+    state.alioth.audit.record(state.principal.name, "source.remove", source.place, collection=target.name, kept=kept)
+    _clear_up(state)
+    if json:
+        print_json({"source": source.place, "kept": kept, "deleted": deleted})
+    else:
+        say(f"'{target.name}' no longer follows '{source.place}': {kept} documents kept, {len(deleted)} deleted.")
+
+
+# ---------------------------------------------------------------- one pass
+
+
+def _sync_one(
+    state: State, target: Collection, job: FolderSync, dry_run: bool, wait: bool, json: bool
+) -> tuple[dict[str, Any], bool]:
+    """Result in its JSON form, and whether nothing failed."""
+    from app.cli.progress import show_progress
+    from app.ingestion import Ingestion
+
+    head = {"collection": target.name, "source": job.remote.place, "dry_run": dry_run}
+    if dry_run:
+        difference = job.preview()
+        if not json:
+            _show(difference)
+        _say_counts(difference)
+        _say_faults(difference)
+        return {**head, **difference.to_dict()}, True
+    ingestion = Ingestion(state.alioth, target)
+    difference = job.run(ingestion.note)
+    _record(state, target, job, difference)
+    _say_counts(difference)
+    _say_faults(difference)
+    if wait:
+        show_progress(ingestion)
+    _clear_up(state)
+    result = {**head, **difference.to_dict()}
+    broken = _failed_documents(ingestion)
+    result["failed"] += broken
+    for row in broken:
+        say(f"Failed: {row['path']}: {row['error'].get('message', '')} {row['error'].get('hint', '')}".rstrip())
+    totals = ingestion.totals()
+    if wait and totals["submitted"]:
+        say(f"{totals['ready']} ready; {totals['chunks']} chunks in {totals['seconds']:.1f} s.")
+    result |= {key: totals[key] for key in ("ready", "chunks", "seconds")}
+    return result, not result["failed"] and not difference.refused
+
+
+def _sync_all(state: State, request: SyncRequest, dry_run: bool, wait: bool, json: bool) -> None:
+    from app.syncing import FolderSync
+
+    results: list[dict[str, Any]] = []
+    good = True
+    for source in state.alioth.sources.known():
+        target = state.alioth.collections.get_by_id(source.collection_id)
+        try:
+            state.alioth.permissions.require(state.principal, target.id, Role.READ if dry_run else Role.WRITE)
+        except (PermissionDeniedError, NotFoundError):
+            continue
+        say(f"{target.name}: {source.place}")
+        try:
+            result, fine = _sync_one(
+                state, target, FolderSync(state.alioth, target, Path(source.place), request), dry_run, wait, json
+            )
+        except AliothError as error:
+            print_error(error)
+            fault = {"code": error.code, "message": error.message, "hint": error.hint}
+            result, fine = {"collection": target.name, "source": source.place, "error": fault}, False
+        results.append(result)
+        good = good and fine
+    if json:
+        print_json(results)
+    elif not results:
+        say("No folder was synced yet. Begin: alioth ingest sync DIR -c NAME")
+    if not good:
+        raise typer.Exit(1)
+
+
+def _failed_documents(ingestion: Ingestion) -> list[dict[str, Any]]:
+    failed = DocumentState.FAILED.value
+    return [{"path": row["path"], "error": row["error"] or {}} for row in ingestion.report() if row["state"] == failed]
+
+
+def _clear_up(state: State) -> None:
+    """The documents are gone already; a later purge finishes what an absent server prevents now."""
+    try:
+        if state.alioth.documents.purgeable(1):
+            state.alioth.pipeline.purge()
+    except AliothError as error:
+        say(f"Deleted for readers; the indexes are cleaned later: {error.message}")
+
+
+# ---------------------------------------------------------------- watching
+
+
+def _watch(state: State, target: Collection, job: FolderSync, poll: float | None, json: bool) -> None:
+    def report(difference: Difference) -> None:
+        if not difference.empty:
+            _record(state, target, job, difference)
+        if json:
+            print_json({"collection": target.name, "source": job.remote.place, **difference.to_dict()})
+        _say_counts(difference, datetime.now().strftime("%H:%M:%S "))
+        _say_faults(difference)
+
+    say(f"Watching '{job.remote.place}' for '{target.name}'. Ctrl-C ends it.")
+    with _stopped_by_signals() as stop:
+        job.watch(stop, poll, report, print_error)
+    say("Stopped. What was under way goes on with the next worker or sync.")
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def _record(state: State, target: Collection, job: FolderSync, difference: Difference) -> None:
+    if not difference.empty:
+        counts = {name: len(getattr(difference, name)) for name in ("added", "changed", "moved", "deleted")}
+        state.alioth.audit.record(
+            state.principal.name, "source.sync", job.remote.place, collection=target.name, **counts
+        )
+
+
+def _show(difference: Difference) -> None:
+    rows: list[tuple[str, str]] = []
+    for word, paths in difference.to_dict().items():
+        if word in ("added", "changed", "deleted"):
+            rows.extend((word, path) for path in paths)
+        elif word == "moved":
+            rows.extend(("moved", f"{move['from']} -> {move['to']}") for move in paths)
+    if rows:
+        print_table(("would be", "document"), rows)
+
+
+def _say_counts(difference: Difference, stamp: str = "") -> None:
+    deleted = len(difference.deleted) + len(difference.dropped)
+    counts = (
+        (len(difference.added), "added"),
+        (len(difference.changed), "changed"),
+        (len(difference.moved), "moved"),
+        (deleted, "deleted"),
+        (difference.unchanged, "unchanged"),
+    )
+    say(stamp + ", ".join(f"{count} {word}" for count, word in counts) + ".")
+
+
+def _say_faults(difference: Difference) -> None:
+    if difference.skipped:
+        some = ", ".join(path for path, _ in difference.skipped[:5]) + (", …" if len(difference.skipped) > 5 else "")
+        say(f"Left out {len(difference.skipped)}: {some}")
+    for path, error in difference.conflicts:
+        say(f"Conflict: {path}: {error.message} {error.hint}".rstrip())
+    for path, error in difference.failed:
+        say(f"Failed: {path}: {error.message} {error.hint}".rstrip())
+    if difference.refused:
+        say(
+            f"Not deleted: {len(difference.refused)} documents whose files are all gone at once. Is the folder "
+            "mounted? If they are really gone, sync again with --allow-mass-delete."
+        )
+
+
+def _source_json(source: Source) -> dict[str, Any]:
+    return {
+        "id": source.id,
+        "kind": source.kind,
+        "place": source.place,
+        "prefix": source.options.get("prefix", ""),
+        "ignore": source.options.get("ignore", []),
+        "documents": source.documents,
+        "synced_at": source.synced_at.isoformat() if source.synced_at else None,
+        "result": {key: value for key, value in source.result.items() if key != "identity"},
+    }
+
+
+def _when(source: Source) -> str:
+    return source.synced_at.astimezone().strftime("%Y-%m-%d %H:%M") if source.synced_at else "never"
+
+
+def _source_of(state: State, target: Collection, folder: Path) -> Source:
+    from ingest.folder_source import FolderSource
+
+    place = FolderSource(folder).place
+    source = state.alioth.sources.find(target.id, FolderSource.kind, place)
+    if source is None:
+        raise NotFoundError(
+            f"'{target.name}' does not follow '{place}'.", f"See `alioth ingest sources -c '{target.name}'`."
+        )
+    return source
+
+
+def _delete_documents(state: State, source: Source) -> list[str]:
+    deleted: list[str] = []
+    for path, document in sorted(state.alioth.sources.documents(source.id).items()):
+        state.alioth.documents.delete(document.id, source=source.id)
+        deleted.append(path)
+    return deleted
