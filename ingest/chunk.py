@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from core.settings import IngestSettings
 from core.types import BlockKind, NewChunk, ParsedDocument
 from ingest import chunk_context
-from ingest.chunk_context import ContextLine, ContextLines
+from ingest.chunk_context import SEPARATOR, ContextLine, ContextLines
+from ingest.chunk_lists import ListContext
 from ingest.chunk_places import part_of, union
 from ingest.chunk_units import Unit, block_starts, cut, units_of
 from ingest.parse import document_text
 from models.protocols import Tokenizer
 
-CHUNKER_VERSION = "1"
+CHUNKER_VERSION = "2"
 """Part of every index fingerprint: raise it when chunks of the same document would come out differently."""
 
 SMALL = 0.4
@@ -29,7 +30,9 @@ class _Draft:
     """A chunk being filled.
 
     path: headings above its first unit; shared: those above all of it, which differ when small sections are merged.
-    fresh: units that are not overlap. header: table header repeated above its text.
+    own: the headings of `path` right above its first unit, outermost first, which stand in the context line only.
+    fresh: units that are not overlap. header: what is repeated above its text: a table's header, the lead-in of a
+    list, the headings that merging took out of the context line.
     """
 
     path: tuple[str, ...]
@@ -39,11 +42,12 @@ class _Draft:
     fresh: int = 0
     header: str = ""
     shared: tuple[str, ...] | None = None
+    own: list[Unit] = field(default_factory=list)
 
-    def take_in(self, path: tuple[str, ...]) -> None:
-        """Note that a section under these headings is merged in."""
+    def shared_with(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        """The headings above all of it, should a section under `path` be merged in."""
         both = zip(self.path if self.shared is None else self.shared, path, strict=False)
-        self.shared = tuple(mine for mine, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], both))
+        return tuple(mine for mine, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], both))
 
     def add(self, unit: Unit) -> None:
         self.units.append(unit)
@@ -57,15 +61,15 @@ def chunk_document(
     """Chunks in document order.
 
     Every text stands in a chunk; a heading stands in the context line of the chunks under it, or in the text where
-    the line has no room for it. `locator.chars` slices `document_text(parsed)` to the chunk's text (below the table
-    header, where one is repeated).
+    the line has no room for it, or does not hold for the whole chunk. `locator.chars` slices `document_text(parsed)`
+    to the chunk's text (below what is repeated above it: a table's header, the lead-in of a list, a heading).
 
     Args:
         reserved: tokens of the embedder's document prefix, left free in the window.
     """
     special = tokenizer.count("")
     window = tokenizer.max_tokens - special - reserved
-    context_limit = min(chunk_context.MAX_TOKENS, window // 4)
+    context_limit = chunk_context.limit(window)
     chunker = _Chunker(parsed, tokenizer, settings, special, window, context_limit)
     return chunker.chunks()
 
@@ -92,6 +96,7 @@ class _Chunker:
         self.units = units_of(parsed, self.text, tokenizer, special, self.target)
         self.lines = ContextLines(parsed.title, tokenizer, special, context_limit)
         self.header_tokens = self._count_headers()
+        self.lists = ListContext(parsed, self.text, self.units, tokenizer, special, self.target // 4)
         self.draft: _Draft | None = None
         self.done: list[_Draft] = []
 
@@ -139,24 +144,48 @@ class _Chunker:
         headings = [unit for index in pending for unit in self.units[index]]
         extra = size + sum(unit.tokens for unit in headings)
         draft = self.draft
+        names = tuple(text for _, text in path)
         if draft and draft.tokens < SMALL * self.target and draft.tokens + extra <= self.target:
             deeper = len(path) >= len(draft.path) or draft.tokens < SMALL * self.target / 3
-            if deeper and self._same_place(draft, pending[0]):
-                draft.take_in(tuple(text for _, text in path))
+            if deeper and self._same_place(draft, pending[0]) and self._merge(draft, names, extra):
                 for unit in headings:
                     draft.add(unit)
                 return
         self._flush()
-        names = tuple(text for _, text in path)
         self.draft = _Draft(names, self.lines.of(names))
         shown = self.draft.context.shown
         inline = False
         for index in pending:
             text = self.parsed.blocks[index].text
             inline = inline or text not in shown or text not in names
-            if inline:
-                for unit in self.units[index]:
+            for unit in self.units[index]:
+                if inline:
                     self._add_unit(unit, names)
+                elif self.draft is not None:
+                    self.draft.own.append(unit)
+
+    def _merge(self, draft: _Draft, path: tuple[str, ...], extra: int) -> bool:
+        """Ready a draft for a section under `path`: the line above it names only what both are under.
+
+        Headings that held for the draft alone go into its text: those right above it as they stand, others repeated.
+        False, and nothing done, when there is no room for them.
+        """
+        shared = draft.shared_with(path)
+        standing = draft.path if draft.shared is None else draft.shared
+        lost = [name for name in standing[len(shared) :]]
+        moved = [unit for unit in draft.own if self.text[unit.start : unit.end].strip() not in shared]
+        moved_names = {self.text[unit.start : unit.end].strip() for unit in moved}
+        repeated = SEPARATOR.join(name for name in lost if name not in moved_names)
+        tokens = sum(unit.tokens for unit in moved)
+        tokens += self.tokenizer.count(repeated) - self.special if repeated else 0
+        if draft.tokens + tokens + extra > self.target:
+            return False
+        draft.units[:0] = moved
+        draft.own = [unit for unit in draft.own if unit not in moved]
+        draft.header = "\n".join(part for part in (repeated, draft.header) if part)
+        draft.tokens += tokens
+        draft.shared, draft.context = shared, self.lines.of(shared)
+        return True
 
     def _same_place(self, draft: _Draft, index: int) -> bool:
         """Chunks do not run over from one slide or sheet to the next."""
@@ -190,7 +219,7 @@ class _Chunker:
             draft = self._continued(before, unit, path)
         if draft is None:
             draft = _Draft(path, self.lines.of(path))
-        if not draft.units:
+        if not draft.fresh:
             self._repeat_header(draft, unit)
         self.draft = draft
         draft.add(unit)
@@ -216,11 +245,13 @@ class _Chunker:
         return draft
 
     def _repeat_header(self, draft: _Draft, unit: Unit) -> None:
-        if not unit.row:
-            return
-        tokens = self.header_tokens.get(unit.block, 0)
-        if tokens and tokens + unit.tokens <= self.target:
-            draft.header = self.parsed.blocks[unit.block].header
+        header, tokens = "", 0
+        if unit.row:
+            header, tokens = self.parsed.blocks[unit.block].header, self.header_tokens.get(unit.block, 0)
+        else:
+            header, tokens = self.lists.above([*draft.units, unit])
+        if tokens and draft.tokens + tokens + unit.tokens <= self.target:
+            draft.header = header
             draft.tokens += tokens
 
     def _trailing_headings(self, pending: Sequence[int]) -> None:
@@ -259,11 +290,11 @@ class _Chunker:
             half = max(1, units[0].tokens // 2)
             units = cut(units[0], self.text, self.tokenizer, self.special, half)
         if len(units) == 1:
-            yield _Draft(draft.path, ContextLine("", 0, frozenset()), units, fresh=1)
+            yield _Draft(draft.path, ContextLine("", 0, frozenset()), units, fresh=1, shared=draft.shared)
             return
         middle = len(units) // 2
-        yield _Draft(draft.path, draft.context, units[:middle], fresh=1, header=draft.header)
-        yield _Draft(draft.path, draft.context, units[middle:], fresh=1)
+        yield _Draft(draft.path, draft.context, units[:middle], fresh=1, header=draft.header, shared=draft.shared)
+        yield _Draft(draft.path, draft.context, units[middle:], fresh=1, shared=draft.shared)
 
     def _span(self, draft: _Draft) -> tuple[int, int]:
         start, end = draft.units[0].start, draft.units[-1].end

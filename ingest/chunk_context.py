@@ -11,6 +11,11 @@ SEPARATOR = " > "
 MAX_TOKENS = 40
 
 
+def limit(window: int) -> int:
+    """Most tokens of a context line in a window of this many tokens."""
+    return min(MAX_TOKENS, window // 4)
+
+
 @dataclass(frozen=True, slots=True)
 class ContextLine:
     """tokens: without special ones. shown: the headings that stand in it uncut."""

@@ -34,7 +34,7 @@ def part_of(block: Block, start: int, end: int) -> Locator:
 
 
 def union(places: Sequence[Locator], heading: tuple[str, ...], chars: tuple[int, int]) -> Locator:
-    """One locator over all; slide and sheet are those of the first."""
+    """One locator over all; slide and sheet are those of the first; ocr is the least certain one's."""
     pages = [page for place in places for page in (place.page, place.page_end) if page is not None]
     lines = [place.lines for place in places if place.lines is not None]
     sheet = next((place.sheet for place in places if place.sheet is not None), None)
@@ -48,6 +48,7 @@ def union(places: Sequence[Locator], heading: tuple[str, ...], chars: tuple[int,
         cells=_cells(place.cells for place in places if place.sheet == sheet),
         lines=(min(pair[0] for pair in lines), max(pair[1] for pair in lines)) if lines else None,
         chars=chars,
+        ocr=min((place.ocr for place in places if place.ocr is not None), default=None),
     )
 
 

@@ -1,4 +1,4 @@
-"""The smallest pieces a chunk is made of: sentences, table rows, lines of code, headings."""
+"""The smallest pieces a chunk is made of: sentences, list items, table rows, lines of code, headings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ SEPARATORS = ("\n\n", "\n", *"。！？；", ". ", "! ", "? ", "; ", *"，、：
 class Unit:
     """A piece of the document text, never cut again. tokens: without special tokens.
 
-    start, end: offsets in the document text. block: index of its block. row: a row of a table with a header.
+    start, end: offsets in the document text. block: index of its block. row: a row of a table with a header. head:
+    not the rest of something over-long that was cut.
     """
 
     start: int
@@ -26,6 +27,7 @@ class Unit:
     block: int
     tokens: int = 0
     row: bool = False
+    head: bool = True
 
 
 def block_starts(parsed: ParsedDocument) -> list[int]:
@@ -50,9 +52,28 @@ def units_of(parsed: ParsedDocument, text: str, tokenizer: Tokenizer, special: i
     for unit in units:
         if unit.tokens <= limit:
             grouped[unit.block].append(unit)
-        else:
-            grouped[unit.block].extend(cut(unit, text, tokenizer, special, limit))
+            continue
+        by_sentence = parsed.blocks[unit.block].kind is BlockKind.LIST
+        parts = _sentences(unit, text, tokenizer, special) if by_sentence else [unit]
+        pieces = [
+            piece
+            for part in parts
+            for piece in ([part] if part.tokens <= limit else cut(part, text, tokenizer, special, limit))
+        ]
+        for piece in pieces[1:]:
+            piece.head = False
+        grouped[unit.block].extend(pieces)
     return grouped
+
+
+def _sentences(unit: Unit, text: str, tokenizer: Tokenizer, special: int) -> list[Unit]:
+    """An over-long list item by its sentences."""
+    spans = split_sentences(text[unit.start : unit.end])
+    counts = tokenizer.counts([text[unit.start + first : unit.start + last] for first, last in spans])
+    return [
+        Unit(unit.start + first, unit.start + last, unit.block, count - special)
+        for (first, last), count in zip(spans, counts, strict=True)
+    ]
 
 
 def _spans(block: Block) -> Iterator[tuple[int, int, bool]]:
@@ -67,6 +88,9 @@ def _spans(block: Block) -> Iterator[tuple[int, int, bool]]:
             yield 0, position, False
         for start, end in _lines(block_text(block), position):
             yield start, end, bool(block.header)
+    elif block.kind is BlockKind.LIST:
+        for start, end in _lines(block.text, 0):
+            yield start, end, False
     else:
         for start, end in split_sentences(block.text):
             yield start, end, False

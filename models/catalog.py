@@ -1,4 +1,7 @@
-"""What models there are: ids, roles, languages, windows, prefixes, licences and pins, from `catalog.toml`."""
+"""What models there are: ids, roles, languages, windows, prefixes, licences and pins, from `catalog.toml`.
+
+An administrator's own models stand in `ALIOTH_HOME/models/catalog.toml`, in the same form.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from core.errors import NotFoundError
+from core.errors import NotFoundError, SettingsError
+
+OWN = Path("models", "catalog.toml")
+"""Of the administrator, under ALIOTH_HOME."""
 
 ModelRole = Literal["llm", "embedder", "reranker"]
 
@@ -46,24 +52,72 @@ class CatalogEntry:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
+def catalog(home: Path | None = None) -> dict[str, CatalogEntry]:
+    """All entries by id, in the order of the file; with `home`, the administrator's own after them.
+
+    Raises:
+        SettingsError: the administrator's file breaks a rule.
+    """
+    if home is None:
+        return _shipped()
+    own = home / OWN
+    try:
+        stat = own.stat()
+    except OSError:
+        return _shipped()
+    return _shipped() | _own(own, stat.st_mtime_ns, stat.st_size)
+
+
 @functools.cache
-def catalog() -> dict[str, CatalogEntry]:
-    """All entries by id, in the order of the file."""
+def _shipped() -> dict[str, CatalogEntry]:
     text = files("models").joinpath("catalog.toml").read_text(encoding="utf-8")
     entries = [_entry(row) for row in tomllib.loads(text)["model"]]
     return {entry.id: entry for entry in entries}
 
 
-def entry(model_id: str) -> CatalogEntry:
+@functools.lru_cache(maxsize=8)
+def _own(file: Path, mtime_ns: int, size: int) -> dict[str, CatalogEntry]:
+    try:
+        rows = tomllib.loads(file.read_text(encoding="utf-8")).get("model", [])
+        entries = [_entry(row) for row in rows]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SettingsError(
+            f"Cannot read the catalogue '{file}': {error}.",
+            "It is TOML with a [[model]] table per model, in the form of the catalogue that Alioth ships.",
+        ) from error
+    for one in entries:
+        _require_usable(one, file)
+    return {one.id: one for one in entries}
+
+
+def _require_usable(one: CatalogEntry, file: Path) -> None:
+    kinds = {"llm": "gguf", "embedder": "sentence_transformers", "reranker": "cross_encoder"}
+    inside = PurePosixPath(one.source.removeprefix("home:"))
+    rules = (
+        (one.id not in _shipped(), "its id is one that Alioth ships; choose another"),
+        (one.source.startswith("home:"), "its source must be home:<path>"),
+        (not inside.is_absolute() and ".." not in inside.parts, "its source must stay under ALIOTH_HOME/models"),
+        (not one.bundled, "only models that Alioth ships are bundled"),
+        (kinds.get(one.role) == one.kind, f"role and kind must be one of {kinds}"),
+        (one.window > 0, "its window must be over 0 tokens"),
+        ((one.dimension > 0) == (one.role == "embedder"), "an embedder, and nothing else, has a dimension"),
+    )
+    for kept, rule in rules:
+        if not kept:
+            raise SettingsError(f"The catalogue '{file}' has a wrong entry {one.id!r}: {rule}.", "Correct the file.")
+
+
+def entry(model_id: str, home: Path | None = None) -> CatalogEntry:
     """The entry of that id.
 
     Raises:
-        NotFoundError: the catalogue has no such id.
+        NotFoundError: the catalogue has no such id. SettingsError: see `catalog`.
     """
-    found = catalog().get(model_id)
+    known_ids = catalog(home)
+    found = known_ids.get(model_id)
     if found is not None:
         return found
-    near = difflib.get_close_matches(model_id, catalog(), n=1)
+    near = difflib.get_close_matches(model_id, known_ids, n=1)
     known = f"Did you mean {near[0]!r}?" if near else "`alioth models list` shows the ids."
     raise NotFoundError(f"No model {model_id!r} in the catalogue.", known)
 

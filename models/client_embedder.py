@@ -31,7 +31,7 @@ class ClientEmbedder:
     """
 
     def __init__(self, client: ModelsClient, model_id: str, home: Path) -> None:
-        found = entry(model_id)
+        found = entry(model_id, home)
         if found.role != "embedder":
             raise NotFoundError(f"{model_id!r} is no embedder but a {found.role}.", "`alioth models list` shows them.")
         self._client = client

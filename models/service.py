@@ -1,4 +1,4 @@
-"""The models process as an ASGI app: OpenAI shapes over one LLM and one embedder, for holders of the token."""
+"""The models process as an ASGI app: OpenAI shapes over one LLM and its embedders, for holders of the token."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.errors import AliothError, InputError, ModelUnavailableError, NotFoundError, PermissionDeniedError
 from models.chat_stream import AnswerStream, chunk_lines, completion
+from models.embedders import Embedders
 from models.llama import MAX_WAITING
 from models.protocols import Embeddings, Lane, LanguageModel, Tokenizer
 from models.requests import ChatRequest, EmbeddingRequest, TokensRequest
@@ -40,11 +41,20 @@ class ServedEmbedder(Protocol):
 
 
 class Served:
-    """What the process serves; both are None until they are loaded."""
+    """What the process serves; LLM and first embedder are None until they are loaded.
 
-    def __init__(self, llm: LanguageModel | None = None, embedder: ServedEmbedder | None = None) -> None:
+    others: further embedders, loaded on demand; None when there is only the first.
+    """
+
+    def __init__(
+        self,
+        llm: LanguageModel | None = None,
+        embedder: ServedEmbedder | None = None,
+        others: Embedders[ServedEmbedder] | None = None,
+    ) -> None:
         self.llm = llm
         self.embedder = embedder
+        self.others = others
         self.languages: dict[str, tuple[str, ...]] = {}
         self.llm_sha256 = ""
 
@@ -57,9 +67,13 @@ class Served:
             raise ModelUnavailableError("The models are still being loaded.", "Try again in a few seconds.")
         return _named(self.llm, self.llm.info().id, model_id)
 
-    def require_embedder(self, model_id: str) -> ServedEmbedder:
+    async def require_embedder(self, model_id: str) -> ServedEmbedder:
+        """The embedder of this id, loaded first if need be."""
         if self.embedder is None:
             raise ModelUnavailableError("The models are still being loaded.", "Try again in a few seconds.")
+        if self.others is not None and model_id != self.embedder.id:
+            # shielded: others may wait for it too, and it is wanted again even if this caller went away
+            return await asyncio.shield(asyncio.wrap_future(self.others.get(model_id)))
         return _named(self.embedder, self.embedder.id, model_id)
 
 
@@ -165,7 +179,8 @@ def _add_chat(app: FastAPI, served: Served, threads: ThreadPoolExecutor) -> None
 def _add_embeddings(app: FastAPI, served: Served, threads: dict[Any, ThreadPoolExecutor]) -> None:
     @app.post("/v1/embeddings")
     async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
-        embedder, texts, lane = served.require_embedder(body.model), body.texts(), _lane(request)
+        texts, lane = body.texts(), _lane(request)
+        embedder = await served.require_embedder(body.model)
         loop = asyncio.get_running_loop()
         vectors = await loop.run_in_executor(threads[lane], embedder.embed, texts, lane)
         packed = body.encoding_format == "base64"
@@ -201,8 +216,8 @@ def _describe(served: Served) -> list[dict[str, Any]]:
                 "weights_sha256": served.llm_sha256,
             }
         )
-    if served.embedder is not None:
-        embedder = served.embedder
+    besides = served.others.loaded() if served.others is not None else []
+    for embedder, memory_mb in [*([(served.embedder, 0)] if served.embedder is not None else []), *besides]:
         rows.append(
             {
                 "id": embedder.id,
@@ -211,6 +226,7 @@ def _describe(served: Served) -> list[dict[str, Any]]:
                 "window": embedder.max_tokens,
                 "dimension": embedder.dimension,
                 "weights_sha256": embedder.weights_sha256,
+                **({"memory_mb": memory_mb} if memory_mb else {}),
             }
         )
     return [{"object": "model", "created": 0, "owned_by": "alioth", **row} for row in rows]

@@ -31,7 +31,7 @@ def resolve(model_id: str, home: Path) -> Path:
         NotFoundError: no such id in the catalogue.
         WeightsError: a file is missing, not pinned, or has another sha256 than pinned.
     """
-    found = entry(model_id)
+    found = entry(model_id, home)
     path = location(found, home)
     pins = _pins_of(found, home)
     verified = VerifiedFiles(home)
@@ -51,7 +51,7 @@ def resolve(model_id: str, home: Path) -> Path:
 
 def is_present(model_id: str, home: Path) -> bool:
     """Whether its files are on this machine; they are not read."""
-    return location(entry(model_id), home).exists()
+    return location(entry(model_id, home), home).exists()
 
 
 def forget_verified(home: Path) -> None:
@@ -66,7 +66,7 @@ def weights_sha256(model_id: str, home: Path) -> str:
         NotFoundError: no such id in the catalogue.
         WeightsError: the administrator has not pinned it.
     """
-    found = entry(model_id)
+    found = entry(model_id, home)
     if found.sha256:
         return found.sha256
     pins = _pins_of(found, home)

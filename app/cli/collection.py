@@ -1,16 +1,21 @@
-"""`alioth collection`: create, list, delete, grant, revoke."""
+"""`alioth collection`: create, list, show, delete, reindex, grant, revoke."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli import reindex
 from app.cli.state import JsonOption, print_json, print_table, say, state_of
 from core.errors import InputError, NotFoundError
 from core.types import Collection, Role
 
+if TYPE_CHECKING:
+    from app.cli.state import State
+
 app = typer.Typer(help="Collections (knowledge bases).", no_args_is_help=True)
+app.command("reindex")(reindex.reindex)
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The collection.")]
 
 
@@ -22,6 +27,8 @@ def _json(collection: Collection) -> dict[str, object]:
         "chunks": collection.chunks,
         "embedder": collection.fingerprint.embedder_id,
         "dimension": collection.fingerprint.dimension,
+        "chunker": collection.fingerprint.chunker_version,
+        "settings": dict(collection.settings),
         "created_at": collection.created_at.isoformat(),
     }
 
@@ -30,23 +37,51 @@ def _json(collection: Collection) -> dict[str, object]:
 def create(
     context: typer.Context,
     name: NameArgument,
+    chunk_tokens: Annotated[
+        int | None, typer.Option("--chunk-tokens", help="Target size of a chunk, in tokens of the embedder.")
+    ] = None,
+    chunk_overlap: Annotated[
+        int | None, typer.Option("--chunk-overlap", help="Tokens of whole sentences repeated between chunks.")
+    ] = None,
+    embedder: Annotated[str | None, typer.Option("--embedder", metavar="ID", help="Embedder of the catalogue.")] = None,
     exist_ok: Annotated[bool, typer.Option("--exist-ok", help="No error when it exists already.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Create a collection for the embedder of the settings."""
+    """Create a collection. What is not given follows the settings of the instance."""
     state = state_of(context)
     state.alioth.permissions.require_admin(state.principal)
-    try:
-        collection = state.alioth.collections.get(name)
-        if not exist_ok:
-            collection = state.alioth.create_collection(name)
-    except NotFoundError:
-        collection = state.alioth.create_collection(name)
+    collection = _find(state, name) if exist_ok else None
+    if collection is None:
+        collection = state.alioth.create_collection(name, embedder, chunk_tokens, chunk_overlap)
         state.alioth.audit.record(state.principal.name, "collection.create", collection.name)
     if json:
         print_json(_json(collection))
     else:
         say(f"Created collection '{collection.name}'. Add documents: alioth ingest add PATH -c '{collection.name}'")
+
+
+def _find(state: State, name: str) -> Collection | None:
+    try:
+        return state.alioth.collections.get(name)
+    except NotFoundError:
+        return None
+
+
+@app.command()
+def show(context: typer.Context, name: NameArgument, json: JsonOption = False) -> None:
+    """Show one collection: its index, its settings, a reindex under way, an index that is kept."""
+    from app.reindex import status
+
+    state = state_of(context)
+    collection = state.collection(name)
+    found = _json(collection) | {k: v for k, v in status(state.alioth, collection).items() if k != "collection"}
+    if json:
+        print_json(found)
+        return
+    for key, value in found.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {one}" for name, one in value.items() if one not in ([], {}))
+        typer.echo(f"{key:<12} {'-' if value in (None, '') else value}")
 
 
 @app.command("list")
@@ -60,8 +95,11 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
         say("No collections yet. Create one: alioth collection create NAME")
     else:
         print_table(
-            ("name", "documents", "chunks", "embedder"),
-            ((c.name, c.documents, c.chunks, c.fingerprint.embedder_id) for c in collections),
+            ("name", "documents", "chunks", "embedder", "chunker"),
+            (
+                (c.name, c.documents, c.chunks, c.fingerprint.embedder_id, c.fingerprint.chunker_version)
+                for c in collections
+            ),
         )
 
 

@@ -55,7 +55,10 @@ def check(parsed: ParsedDocument, chunks: list[NewChunk], tokenizer: FakeTokeniz
         start, end = chunk.locator.chars
         assert chunk.text.endswith(text[start:end])
         above = chunk.text[: len(chunk.text) - (end - start)].rstrip("\n")
-        assert above == "" or above in [block.header for block in parsed.blocks]
+        for line in above.replace(" > ", "\n").split("\n"):  # whatever is repeated stands in the document before
+            assert any(line in block.header.replace(" > ", "\n") for block in parsed.blocks) or (
+                line.strip() in text[:start].replace(" > ", "\n")
+            )
         covered[start:end] = [True] * (end - start)
         starts.append(start)
     assert starts == sorted(starts)
@@ -85,6 +88,10 @@ blocks = st.one_of(
         st.sampled_from(["name | city", "部门 | 金额 | 日期"]),
     ),
     st.builds(lambda text: Block(BlockKind.CODE, text), words.map(lambda text: text.strip("\n "))),
+    st.builds(
+        lambda items: Block(BlockKind.LIST, "\n".join("  " * depth + f"- {text}" for depth, text in items)),
+        st.lists(st.tuples(st.integers(0, 2), lines), min_size=1, max_size=9),
+    ),
 ).filter(lambda block: block.text.strip() != "")
 
 
@@ -139,7 +146,8 @@ def test_a_long_heading_path_keeps_the_innermost_heading() -> None:
 def test_small_sections_share_a_chunk_and_large_ones_do_not() -> None:
     small = [block for n in range(3) for block in (heading(f"Question {n}", 2), paragraph(f"Answer {n}."))]
     [chunk] = chunk_document(document(*small), FakeTokenizer(), SETTINGS)
-    assert chunk.text == "Answer 0.\n\nQuestion 1\n\nAnswer 1.\n\nQuestion 2\n\nAnswer 2."
+    assert chunk.text == "Question 0\n\nAnswer 0.\n\nQuestion 1\n\nAnswer 1.\n\nQuestion 2\n\nAnswer 2."
+    assert chunk.context == "Manual", "no heading above the chunk that holds for one part of it only"
     large = [
         block for n in range(2) for block in (heading(f"Part {n}", 2), paragraph(f"Long text about part {n}. " * 5))
     ]
@@ -153,7 +161,17 @@ def test_a_chunk_of_several_sections_is_placed_under_what_they_share() -> None:
     sections = [block for n in range(2) for block in (heading(f"Part {n}", 2), paragraph(f"Short {n}."))]
     chunks = chunk_document(document(heading("Rules"), *sections), FakeTokenizer(), SETTINGS)
     assert [chunk.locator.heading for chunk in chunks] == [("Rules",)]
-    assert "Part 1" in chunks[0].text
+    assert chunks[0].context == "Manual > Rules"
+    assert chunks[0].text == "Part 0\n\nShort 0.\n\nPart 1\n\nShort 1."
+
+
+def test_the_end_of_a_long_section_keeps_its_heading_when_a_small_one_joins_it() -> None:
+    long = " ".join(f"Sentence {n} of the long part says something." for n in range(7))
+    parsed = document(heading("Long part", 2), paragraph(long), heading("Short part", 2), paragraph("Few words."))
+    chunks = chunk_document(parsed, FakeTokenizer(64), IngestSettings(chunk_tokens=48, chunk_overlap=0))
+    assert [chunk.context for chunk in chunks] == ["Manual > Long part", "Manual"]
+    assert chunks[-1].text.startswith("Long part\nSentence 5") and "\n\nShort part\n\nFew words." in chunks[-1].text
+    assert chunks[-1].locator.heading == ()
 
 
 def test_a_heading_is_never_alone() -> None:
@@ -188,6 +206,90 @@ def test_rows_are_never_cut_and_every_chunk_of_a_table_has_its_header() -> None:
         assert chunk.locator.cells == f"A{first}:C{last}"
         seen += body
     assert seen == rows
+
+
+ITEMS = [f"- Rule {n}: leave of at least {n + 10} days. Ask in time." for n in range(24)]
+
+
+def test_items_are_never_cut_and_later_parts_of_a_list_repeat_what_leads_into_it() -> None:
+    intro = "This part is about leave. Employees are entitled to:"
+    parsed = document(paragraph(intro), Block(BlockKind.LIST, "\n".join(ITEMS)))
+    chunks = chunk_document(parsed, FakeTokenizer(100), IngestSettings(chunk_tokens=60, chunk_overlap=0))
+    assert len(chunks) > 3
+    assert chunks[0].text.startswith(intro)
+    seen = []
+    for chunk in chunks[1:]:
+        lead, *items = chunk.text.split("\n")
+        assert lead == "Employees are entitled to:"
+        seen += items
+    assert seen == ITEMS[-len(seen) :] and all(item in ITEMS for item in seen)
+
+
+@pytest.mark.parametrize(
+    ("above", "leads"), [("以下情形应当审批：", True), ("Rules for all.", True), ("Hello all. Bye now.", False)]
+)
+def test_only_a_sentence_that_leads_into_a_list_is_repeated(above: str, leads: bool) -> None:
+    parsed = document(paragraph(above), Block(BlockKind.LIST, "\n".join(ITEMS)))
+    chunks = chunk_document(parsed, FakeTokenizer(100), IngestSettings(chunk_tokens=60, chunk_overlap=0))
+    assert all((above in chunk.text) == leads for chunk in chunks[1:])
+
+
+def test_a_list_that_fits_stays_whole_with_the_sentence_above_it() -> None:
+    before = " ".join(f"Sentence {n} of the part before." for n in range(6))
+    parsed = document(paragraph(before + " Fees are due:"), Block(BlockKind.LIST, "\n".join(ITEMS[:3])))
+    chunks = chunk_document(parsed, FakeTokenizer(100), IngestSettings(chunk_tokens=60, chunk_overlap=0))
+    assert chunks[-1].text == "\n".join(["Fees are due:", *ITEMS[:3]])
+
+
+def test_an_item_inside_another_is_shown_under_it() -> None:
+    inner = [f"  - City {n}: {n} euros a night with breakfast." for n in range(20)]
+    parsed = document(paragraph("Hotels cost at most:"), Block(BlockKind.LIST, "\n".join(["- Abroad", *inner])))
+    chunks = chunk_document(parsed, FakeTokenizer(100), IngestSettings(chunk_tokens=60, chunk_overlap=0))
+    assert len(chunks) > 2
+    for chunk in chunks[1:]:
+        assert chunk.text.split("\n")[:2] == ["Hotels cost at most:", "- Abroad"]
+
+
+def test_an_over_long_item_is_cut_at_its_sentences() -> None:
+    item = "- " + " ".join(f"Sentence {n} of one very long item." for n in range(30))
+    chunks = chunk_document(document(Block(BlockKind.LIST, item)), FakeTokenizer(100), SETTINGS)
+    assert len(chunks) > 3 and all(chunk.text.endswith(".") for chunk in chunks)
+
+
+SENTENCES = [
+    "根据《员工手册》第3.2条，年假不少于15天。",
+    "他说：“可以。”",
+    "真的吗？",
+    "甲方应当付款；",
+    "See https://intranet.example/a?b=1;c=2!d for Fig. 3, e.g. the U.S. plan.",
+    "It costs 3.5 million, says Dr. Meyer.",
+    "Really?!",
+    "He said “stop!” ",
+]
+
+
+@given(st.lists(st.sampled_from(SENTENCES), min_size=5, max_size=60), st.integers(32, 60))
+def test_no_sentence_is_cut_in_either_language(sentences: list[str], size: int) -> None:
+    body = " ".join(sentences)
+    chunks = chunk_document(
+        document(paragraph(body)), FakeTokenizer(120), IngestSettings(chunk_tokens=size, chunk_overlap=0)
+    )
+    ends = {0}
+    for sentence in sentences:
+        ends.add(max(ends) + len(sentence) + 1)
+    text = " ".join(sentences)
+    for chunk in chunks:
+        start, end = chunk.locator.chars or (0, 0)
+        assert start in ends or not text[:start].strip() or text[start - 1] in "？。；”!"
+        assert end >= len(text.rstrip()) or any(end <= one <= end + 2 for one in ends)
+
+
+@given(st.lists(blocks, min_size=1, max_size=12))
+def test_the_line_above_a_chunk_names_only_headings_that_hold_for_all_of_it(items: list[Block]) -> None:
+    parsed = document(*items, title="Manual")
+    for chunk in chunk_document(parsed, FakeTokenizer(200), IngestSettings(chunk_tokens=120, chunk_overlap=0)):
+        names = [part for part in chunk.context.split(" > ") if part]
+        assert all(any(name in one for one in ("Manual", " > ".join(chunk.locator.heading))) for name in names)
 
 
 def test_places_are_the_union_of_the_blocks() -> None:
