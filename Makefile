@@ -5,7 +5,7 @@
 #   ARGS="…"             handed to `alioth serve` or to pytest
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check format docs eval corpus-test bench docker-test clean
+.PHONY: help setup run test test-all check format docs faults eval corpus-test bench docker-test clean
 
 BIN := .venv/bin
 export GPU TORCH_INDEX PYTHON
@@ -28,13 +28,16 @@ check: setup-dev ## style, types and import arrows
 test: setup-dev test-tools check ## everything that must be green
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-test-all: test corpus-test eval docker-test ## the tests, the evaluation files and sets, and the containers
+test-all: test faults corpus-test eval docker-test ## the tests, more kills, the evaluation files and sets, the containers
 
 eval: setup-dev ## measure on the evaluation sets and rewrite docs/quality.md
 	$(BIN)/python -m scripts.evaluate
 
 corpus-test: setup-dev ## read the real files of the evaluation material, beside plain readers
 	$(BIN)/python -m scripts.corpus_test $(ARGS)
+
+faults: setup-dev test-tools ## kill the processes over 200 times, look what was lost, and rewrite docs/faults.md
+	$(BIN)/python -m scripts.faults --real-embedder $(ARGS)
 
 bench: setup-dev ## measure speed and rewrite docs/performance.md
 	nice -n 5 $(BIN)/python -m bench

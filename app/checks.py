@@ -30,12 +30,12 @@ class Check:
 
 
 def index_findings(alioth: Alioth, collections: Sequence[Collection]) -> list[Finding]:
-    """Every difference between SQL, Chroma and the keyword index."""
+    """Every difference between SQL, Chroma and the keyword index, also of indexes that are being built or kept."""
     from storage.consistency import verify
 
     return [
         finding
-        for collection in collections
+        for collection in _with_hidden(alioth, collections)
         for finding in verify(collection, alioth.db, alioth.vectors, alioth.keyword, alioth.files)
     ]
 
@@ -52,8 +52,14 @@ def rebuild_indexes(
             "vectors": rebuild_vectors(collection, alioth.db, alioth.vectors) if vectors else None,
             "keyword": rebuild_keyword(collection, alioth.keyword) if keyword else None,
         }
-        for collection in collections
+        for collection in _with_hidden(alioth, collections)
     ]
+
+
+def _with_hidden(alioth: Alioth, collections: Sequence[Collection]) -> Iterator[Collection]:
+    for collection in collections:
+        yield collection
+        yield from alioth.collections.hidden(collection.id)
 
 
 def doctor(alioth: Alioth) -> list[Check]:

@@ -28,7 +28,7 @@ def evaluate_retrieval(
 
     with _row_writer(rows) as on_row:
         return retrieval.evaluate_retrieval(
-            _builder(alioth),
+            builder(alioth),
             alioth.retriever,
             load_documents(documents),
             load_questions(questions),
@@ -58,7 +58,7 @@ def evaluate_answers(
 
     with _row_writer(rows) as on_row:
         return answers.evaluate_answers(
-            _builder(alioth),
+            builder(alioth),
             alioth.retriever,
             answerer_with,
             load_documents(documents),
@@ -71,7 +71,8 @@ def evaluate_answers(
         )
 
 
-def _builder(alioth: Alioth) -> CorpusBuilder:
+def builder(alioth: Alioth) -> CorpusBuilder:
+    """Makes temporary collections through this process's parts."""
     from evals.corpus import CorpusBuilder
 
     return CorpusBuilder(alioth.create_collection, alioth.collections, alioth.documents, alioth.intake, alioth.pipeline)

@@ -7,18 +7,22 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from app.ingest_progress import Gauge, Progress
 from app.locks import OwnerLock
 from app.services import run_folder
 from core.errors import AliothError
-from core.types import FINAL_STATES, Collection, DocumentRow, DocumentState
+from core.types import FINAL_STATES, Collection, DocumentRow, DocumentState, Priority
 
 if TYPE_CHECKING:
     from app.wiring import Alioth
-    from ingest.intake import SourceFile
+    from ingest.intake import Added, SourceFile
+    from storage.document_rows import Stage, VersionStatus
     from storage.documents import Submission
 
 POLL_SLICE = 500
 """Versions asked for in one query."""
+FEW_FILES = 20
+"""Up to so many files somebody waits for; more are a bulk load, which lets uploads and few files pass."""
 
 
 class Ingestion:
@@ -29,23 +33,53 @@ class Ingestion:
         self._collection = collection
         self._outcomes: dict[str, tuple[str, str]] = {}  # version id -> path, outcome
         self._refused: list[tuple[str, AliothError]] = []
+        self.left_out: list[str] = []
+        """Members of archives that are no documents."""
+        self.deleted: list[str] = []
+        """Documents that their archive no longer holds."""
         self._done: dict[str, Any] = {}
+        self._sizes: dict[str, int] = {}
+        self._stages: dict[str, Stage] = {}
+        self._gauge = Gauge()
         self._started = time.monotonic()
         self._finished = 0.0
 
     def submit(self, sources: Sequence[SourceFile]) -> list[tuple[str, AliothError]]:
         """Store each source and its job; returns those that were refused, with the reason."""
-        for source in sources:
-            try:
-                self._note(source.logical_path, self._alioth.intake.add(self._collection, source))
-            except AliothError as error:
-                self._refused.append((source.logical_path, error))
+        priority = Priority.FILES if len(sources) <= FEW_FILES else Priority.BULK
+        for start in range(0, len(sources), POLL_SLICE):
+            piece = sources[start : start + POLL_SLICE]
+            unchanged = self._alioth.intake.unchanged(self._collection, piece)
+            for source in piece:
+                if source.logical_path in unchanged:
+                    self._note(source.logical_path, unchanged[source.logical_path])
+                    continue
+                for added in self._alioth.intake.add_source(self._collection, source, priority):
+                    self._take(added)
+                    if added.submission is not None and added.path == source.logical_path:
+                        self._sizes[added.submission.version_id] = source.size
         return self._refused
+
+    def _take(self, added: Added) -> None:
+        if added.submission is not None:
+            self._note(added.path, added.submission)
+        elif added.error is not None:
+            self._refused.append((added.path, added.error))
+        elif added.deleted:
+            self.deleted.append(added.path)
+        else:
+            self.left_out.append(added.path)
 
     def retry(self, rows: Sequence[DocumentRow]) -> None:
         """Submit failed documents again with the bytes that are stored."""
         for row in rows:
-            self._note(row.path, self._alioth.documents.retry(row.id))
+            submission = self._alioth.documents.retry(row.id)
+            self._note(row.path, submission)
+            self._sizes[submission.version_id] = row.size
+
+    def note(self, path: str, submission: Submission) -> None:
+        """Follow a document that was submitted elsewhere, as a sync does."""
+        self._note(path, submission)
 
     def _note(self, path: str, submission: Submission) -> None:
         self._outcomes[submission.version_id] = (path, submission.outcome)
@@ -62,13 +96,13 @@ class Ingestion:
     def poll(self) -> None:
         """Ask SQL for the open versions."""
         ids = self.open_ids
-        for start in range(0, len(ids), POLL_SLICE):
-            piece = ids[start : start + POLL_SLICE]
-            found = self._alioth.documents.get_many(piece)
-            for version_id in piece:
-                status = found.get(version_id)
-                if status is None or status.state in FINAL_STATES:
-                    self._done[version_id] = status
+        stages = self._alioth.documents.stages(ids)
+        self._stages.update(stages)
+        ended = [v for v in ids if v not in stages or stages[v].state in FINAL_STATES]
+        found: dict[str, VersionStatus] = {}
+        for start in range(0, len(ended), POLL_SLICE):
+            found.update(self._alioth.documents.get_many(ended[start : start + POLL_SLICE]))
+        self._done.update((version_id, found.get(version_id)) for version_id in ended)
         if not self.open_ids and not self._finished:
             self._finished = time.monotonic()
 
@@ -85,6 +119,12 @@ class Ingestion:
             if self.open_ids:
                 stop.wait(0.3)
 
+    def progress(self) -> Progress:
+        """How far it is, as of the last `poll`."""
+        paths = {v: path for v, (path, outcome) in self._outcomes.items() if outcome != "unchanged"}
+        known = {v: stage for v, stage in dict(self._stages).items() if v in paths}
+        return self._gauge.read(known, paths, self._sizes)
+
     def totals(self) -> dict[str, Any]:
         """Counts of this ingestion, with `seconds` and `chunks`."""
         states = [status.state for status in self._done.values() if status is not None]
@@ -93,6 +133,7 @@ class Ingestion:
             "ready": states.count(DocumentState.READY),
             "failed": states.count(DocumentState.FAILED) + len(self._refused),
             "unchanged": len(self._outcomes) - self.total,
+            "cancelled": sum(s is None or s.state is DocumentState.DELETED for s in self._done.values()),
             "open": len(self.open_ids),
             "chunks": sum(s.chunks for s in self._done.values() if s is not None and s.state == DocumentState.READY),
             "seconds": round((self._finished or time.monotonic()) - self._started, 3),
@@ -118,6 +159,8 @@ class Ingestion:
                     "state": status.state.value,
                     "pages": status.pages,
                     "chunks": status.chunks,
+                    "pages_done": status.pages_done,
+                    "chunks_done": status.chunks_done,
                     "problems": [problem.to_dict() for problem in status.problems],
                     "error": status.error,
                 }

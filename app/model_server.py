@@ -1,4 +1,4 @@
-"""The models process: `python -m app.model_server`. Loads the LLM and the embedder and serves them on one port."""
+"""The models process: `python -m app.model_server`. Loads the LLM and embedders and serves them on one port."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ import threading
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from core.errors import AliothError, InputError
+from core.errors import AliothError, InputError, NotFoundError
 from core.log import configure_logging
-from core.settings import ModelSettings, Settings, load_settings
+from core.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import uvicorn
 
+    from models.lanes import ComputeGate
     from models.llama import LlamaCppModel
-    from models.service import Served
+    from models.service import Served, ServedEmbedder
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,9 @@ class _StoppedWhileLoading(BaseException):
 
 
 def load(settings: Settings, served: Served) -> LlamaCppModel:
-    """Load both models into `served`; the LLM is returned because it must be closed.
+    """Load LLM and first embedder into `served`, which loads others on demand.
+
+    The LLM is returned because it must be closed.
 
     Raises:
         WeightsError: a file is missing or of another sha256 than pinned.
@@ -110,28 +113,25 @@ def load(settings: Settings, served: Served) -> LlamaCppModel:
     from models import weights
     from models.catalog import entry
     from models.cpu import physical_cores
+    from models.embedders import Embedders
     from models.lanes import ComputeGate
     from models.llama import LlamaCppModel
     from models.requantise import fast_copy
-    from models.sentence_transformer import SentenceTransformerEmbedder
 
     chosen, home = settings.models, settings.home
-    llm_entry, embedder_entry = entry(chosen.llm), entry(chosen.embedder)
-    _require_role(chosen)
-    llm_file, folder = weights.resolve(llm_entry.id, home), weights.resolve(embedder_entry.id, home)
+    llm_entry = entry(chosen.llm, home)
+    _require_role(settings)
+    llm_file = weights.resolve(llm_entry.id, home)
+    weights.resolve(chosen.embedder, home)  # a missing file is told before the LLM is loaded
     threads, gate = chosen.threads or physical_cores(), ComputeGate()
     llm_sha256 = weights.weights_sha256(llm_entry.id, home)
     if chosen.requantise and llm_entry.requantise:
         llm_file = fast_copy(llm_file, llm_sha256, home, threads)
-    embedder = SentenceTransformerEmbedder(
-        folder,
-        embedder_entry,
-        weights.weights_sha256(embedder_entry.id, home),
-        threads=threads,
-        device=chosen.device,
-        dtype=chosen.dtype,
-        gate=gate,
-    )
+
+    def embedder_of(model_id: str) -> ServedEmbedder:
+        return _load_embedder(settings, served, model_id, threads, gate)
+
+    embedder = embedder_of(chosen.embedder)
     llm = LlamaCppModel(
         llm_file,
         llm_entry,
@@ -140,19 +140,44 @@ def load(settings: Settings, served: Served) -> LlamaCppModel:
         gpu_layers=chosen.gpu_layers,
         gate=gate,
     )
-    served.languages = {embedder_entry.id: embedder_entry.languages}
     served.llm_sha256 = llm_sha256
+    served.others = Embedders(embedder_of)
     served.embedder, served.llm = embedder, llm
     return llm
 
 
-def _require_role(chosen: ModelSettings) -> None:
+def _load_embedder(
+    settings: Settings, served: Served, model_id: str, threads: int, gate: ComputeGate
+) -> ServedEmbedder:
+    """Any embedder of the catalogue. All share one gate, so that two never compute at once."""
+    from models import weights
+    from models.catalog import entry
+    from models.sentence_transformer import SentenceTransformerEmbedder
+
+    found = entry(model_id, settings.home)
+    if found.role != "embedder":
+        raise NotFoundError(f"{model_id!r} is no embedder but a {found.role}.", "`alioth models list` shows them.")
+    served.languages[found.id] = found.languages
+    return SentenceTransformerEmbedder(
+        weights.resolve(found.id, settings.home),
+        found,
+        weights.weights_sha256(found.id, settings.home),
+        threads=threads,
+        device=settings.models.device,
+        dtype=settings.models.dtype,
+        gate=gate,
+    )
+
+
+def _require_role(settings: Settings) -> None:
     from models.catalog import entry
 
+    chosen = settings.models
     for variable, model_id, role in (("LLM", chosen.llm, "llm"), ("EMBEDDER", chosen.embedder, "embedder")):
-        if entry(model_id).role != role:
+        actual = entry(model_id, settings.home).role
+        if actual != role:
             raise InputError(
-                f"ALIOTH_MODELS__{variable} is {model_id!r}, which is a {entry(model_id).role}.",
+                f"ALIOTH_MODELS__{variable} is {model_id!r}, which is a {actual}.",
                 "`alioth models list` shows the roles.",
             )
 

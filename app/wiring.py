@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 import threading
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.services import run_folder
 from core.errors import FingerprintMismatchError, NotFoundError
 from core.settings import Settings, load_settings
-from core.types import SYSTEM, Collection, Principal
+from core.types import SYSTEM, Collection, Fingerprint, Principal
 
 if TYPE_CHECKING:
     from auth.accounts import Accounts
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ingest.intake import Intake
     from ingest.parser_pool import ParserPool
     from ingest.pipeline import Pipeline
+    from ingest.sync import Sync
     from models.client import ModelsClient
     from models.protocols import Embedder, LanguageModel
     from storage.accounts import AccountStore
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from storage.documents import DocumentStore
     from storage.files import FileStore
     from storage.keyword import KeywordIndex
+    from storage.leftovers import Leftovers
+    from storage.reindex import ReindexStore
+    from storage.sources import SourceStore
     from storage.vectors import VectorIndex
 
 
@@ -115,6 +121,12 @@ class Alioth:
         return FolderFileStore(self.settings.home / "files")
 
     @cached_property
+    def leftovers(self) -> Leftovers:
+        from storage.leftovers import Leftovers
+
+        return Leftovers(self.documents, self.files)
+
+    @cached_property
     def vectors(self) -> VectorIndex:
         from storage.vectors import VectorIndex
 
@@ -173,28 +185,31 @@ class Alioth:
         return self.models.llm()
 
     def embedder_for(self, collection: Collection) -> Embedder:
-        """The embedder that made this collection's vectors.
+        """The embedder that made this collection's vectors; the models process loads it if need be.
 
         Raises:
-            FingerprintMismatchError: the running models process has another one.
+            FingerprintMismatchError: the catalogue does not have it any more, or with other weights or prefixes.
         """
-        from ingest.chunk import CHUNKER_VERSION
         from models.protocols import fingerprint_of
 
-        have = fingerprint_of(self.embedder, CHUNKER_VERSION)
         want = collection.fingerprint
-        if (have.embedder_id, have.weights_sha256, have.dimension, have.prefix) != (
-            want.embedder_id,
-            want.weights_sha256,
-            want.dimension,
-            want.prefix,
-        ):
+        try:
+            embedder = self.models.embedder(want.embedder_id)
+        except NotFoundError as error:
             raise FingerprintMismatchError(
-                f"Collection '{collection.name}' was embedded with '{want.embedder_id}' "
-                f"({want.dimension} dimensions), but the embedder now is '{have.embedder_id}' ({have.dimension}).",
-                f"Set ALIOTH_MODELS__EMBEDDER={want.embedder_id}, or ingest the documents into a new collection.",
+                f"Collection '{collection.name}' was embedded with '{want.embedder_id}', which the catalogue does not "
+                "name.",
+                "Put it back into ALIOTH_HOME/models/catalog.toml, or make the index anew with another embedder: "
+                f"alioth collection reindex '{collection.name}' --embedder ID",
+            ) from error
+        if fingerprint_of(embedder, want.chunker_version).space != want.space:
+            raise FingerprintMismatchError(
+                f"Collection '{collection.name}' was embedded with other weights or prefixes of '{want.embedder_id}' "
+                f"({want.dimension} dimensions) than are installed now ({embedder.dimension} dimensions).",
+                "Put the former files back, or make the index anew, while keywords go on answering: "
+                f"alioth collection reindex '{collection.name}'",
             )
-        return self.embedder
+        return embedder
 
     # ---------------------------------------------------------------- ingest
 
@@ -202,7 +217,15 @@ class Alioth:
     def parsers(self) -> ParserPool:
         from ingest.parser_pool import ParserPool
 
-        return ParserPool(self.settings.ingest, self.settings.ingest.parse_workers)
+        # one more than parse at once, for a small file while the others are in large ones
+        return ParserPool(self.settings.ingest, self.settings.ingest.parse_workers + 1, self._original_folders)
+
+    @property
+    def _original_folders(self) -> list[Path]:
+        """Where files to parse lie: the only ones of the data directory that a parser can open."""
+        if self.db.dialect == "postgresql":
+            return [Path(tempfile.gettempdir())]
+        return [self.settings.home / "files"]
 
     @cached_property
     def doorbell(self) -> Doorbell:
@@ -232,14 +255,52 @@ class Alioth:
             collections=self.collections,
         )
 
-    def create_collection(self, name: str) -> Collection:
-        """A new collection for the embedder of the settings. Loads no weights."""
-        from ingest.chunk import CHUNKER_VERSION
+    @cached_property
+    def sources(self) -> SourceStore:
+        from storage.sources import SourceStore
+
+        return SourceStore(self.db, run_folder(self.settings))
+
+    @cached_property
+    def sync(self) -> Sync:
+        from ingest.sync import Sync
+
+        return Sync(self.sources, self.documents, self.intake)
+
+    def create_collection(
+        self,
+        name: str,
+        embedder_id: str | None = None,
+        chunk_tokens: int | None = None,
+        chunk_overlap: int | None = None,
+    ) -> Collection:
+        """A new collection; what is not given follows the settings. Loads no weights.
+
+        Raises:
+            NotFoundError: no such embedder. WeightsError: its files are not here.
+            InputError: see ingest.chunk_settings.choose.
+        """
+        fingerprint, settings = self.index_for(embedder_id, chunk_tokens, chunk_overlap)
+        return self.collections.create(name, fingerprint, settings)
+
+    def index_for(
+        self, embedder_id: str | None, chunk_tokens: int | None, chunk_overlap: int | None
+    ) -> tuple[Fingerprint, dict[str, int]]:
+        """Fingerprint and own settings of an index made now. Loads no weights; raises as `create_collection`."""
+        from ingest.chunk_settings import choose, chunker_version
         from models.client import ModelsClient
         from models.protocols import fingerprint_of
 
-        facts = ModelsClient("", "", self.settings.home).embedder(self.settings.models.embedder)  # asks no server
-        return self.collections.create(name, fingerprint_of(facts, CHUNKER_VERSION))
+        chosen = embedder_id or self.settings.models.embedder
+        facts = ModelsClient("", "", self.settings.home).embedder(chosen)  # asks no server
+        settings = choose(facts, self.settings.ingest, chunk_tokens, chunk_overlap)
+        return fingerprint_of(facts, chunker_version(settings)), settings
+
+    @cached_property
+    def reindexes(self) -> ReindexStore:
+        from storage.reindex import ReindexStore
+
+        return ReindexStore(self.db)
 
     # ---------------------------------------------------------------- chat
 

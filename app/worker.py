@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 import threading
+from collections.abc import Iterator
 
 from app.wiring import Alioth
 from core.errors import AliothError
 from core.log import configure_logging
 from core.settings import load_settings
+from storage import leftovers
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings()
         configure_logging(settings.log, settings.home / "logs", "worker")
         alioth = Alioth(settings, start_services=not options.supervised)
-        alioth.doorbell.serve(lambda stop: work(alioth, stop), lambda: outstanding(alioth))
+        with _clearing(alioth):
+            alioth.doorbell.serve(lambda stop: work(alioth, stop), lambda: outstanding(alioth))
         alioth.close()
     except AliothError as error:
         sys.stderr.write(f"{error}\n")
@@ -37,6 +41,28 @@ def work(alioth: Alioth, stop: threading.Event) -> None:
         alioth.pipeline.drain(stop)
     except AliothError as error:
         log.warning("stopped for now: %s", error)
+
+
+@contextlib.contextmanager
+def _clearing(alioth: Alioth) -> Iterator[None]:
+    """Beside the work, clear the file store of what killed processes left, at the start and then every hour."""
+    stop = threading.Event()
+
+    def clear() -> None:
+        while not stop.is_set():
+            try:
+                alioth.leftovers.clear()
+            except Exception:  # the database or the disk may be away for a while; nothing depends on this turn
+                log.exception("the file store could not be cleared")
+            stop.wait(leftovers.EVERY_S)
+
+    thread = threading.Thread(target=clear, name="leftovers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
 
 
 def outstanding(alioth: Alioth) -> int:

@@ -48,7 +48,7 @@ def measure_queries(alioth: Alioth, sizes: Sequence[int] = SIZES) -> list[QueryR
         made_up = size > len(texts)
         started = time.perf_counter()
         _fill(alioth, collection, size, texts, tokens, made_up)
-        alioth.keyword.catch_up(collection.id)
+        alioth.keyword.catch_up(collection.index_id)
         filled = time.perf_counter() - started
         results.append(_measure(alioth, collection, size, made_up, questions, filled))
     return results

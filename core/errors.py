@@ -23,6 +23,9 @@ AliothError
     ├── FingerprintMismatchError
     ├── SchemaError           database not migrated, or newer than this program
     ├── LeaseLostError        another worker took this version over
+    ├── NotReadyError         an index being built lacks something, or a worker is busy; try again soon
+    ├── OriginalGoneError     a purge removed the file before its row was there; put it again
+    ├── StoreUnavailableError the database is locked or away, or the disk is full; it passes
     └── IndexUnavailableError Chroma does not answer
 """
 
@@ -144,6 +147,18 @@ class SchemaError(StorageError):
 
 class LeaseLostError(StorageError):
     code = "lease_lost"
+
+
+class NotReadyError(StorageError):
+    code = "not_ready"
+
+
+class OriginalGoneError(StorageError):
+    code = "original_gone"
+
+
+class StoreUnavailableError(StorageError):
+    code = "store_unavailable"
 
 
 class IndexUnavailableError(StorageError):

@@ -36,7 +36,12 @@ class IngestSettings(_Group):
     max_chars: int = Field(20_000_000, gt=0, description="Most characters of text read from one file.")
     parse_timeout_s: float = Field(120, gt=0, description="Seconds a parser may take for one file.")
     parse_memory_mb: int = Field(2048, ge=256, description="Memory a parser process may use, in MB.")
-    parse_workers: int = Field(2, ge=1, le=64, description="Parser processes side by side in one worker.")
+    parse_workers: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Parser processes side by side in one worker; one more reads small files beside large ones.",
+    )
     chunk_tokens: int = Field(
         200, ge=32, description="Target size of a chunk, in tokens of the embedder (never over its window)."
     )

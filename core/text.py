@@ -56,9 +56,15 @@ def detect_language(text: str) -> str:
     return "en" if latin else ("zh" if han else "other")
 
 
-_SENTENCE_END = re.compile(r"(?:[。！？!?；;…]+|\.(?=[\s\"”’)\]]|$)(?:\.*))[\"”’」』)）\]】]*\s*|\n+")
+_CLOSING = r"\"”’」』)）\]】》"
+_SENTENCE_END = re.compile(
+    rf"(?:[。！？；…][。！？!?；;…]*"
+    rf"|[!?;]+(?=[\s{_CLOSING}。！？；…]|$|[{_HAN_RANGE}“‘「『（【《])[。！？!?；;…]*"  # not inside an address or `!=`
+    rf"|\.(?=[\s\"”’)\]]|$)(?:\.*))[{_CLOSING}]*\s*|\n+"
+)
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No|Nos|Fig|Eq|Sec|Inc|Ltd|Co|Corp|Jr|Sr|approx|dept|est|"
+    r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No|Nos|Fig|Figs|Eq|Sec|Inc|Ltd|Co|Corp|Jr|Sr|approx|dept|est|"
+    r"cf|al|pp|Vol|Art|Abs|Ph\.D|Gen|Rep|Sen|Gov|Rev|Hon|Ave|Blvd|"
     r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec|U\.S|U\.K|a\.m|p\.m)|\b[A-Z]|^\s*\(?\d{1,3})$"
 )
 

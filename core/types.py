@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 
@@ -163,7 +163,7 @@ class Reading:
 
     ocr_pages: page and mean confidence (0–1) of each page of which text was recognised. garbled_pages: pages whose
     text layer is no text, whether OCR replaced it or not. pictures: all of them; pictures_without_text: those of
-    which nothing was read. left_out: characters cut off at the limit.
+    which nothing was read. left_out: characters cut off at the limit. ocr_seconds: time that recognition took.
     """
 
     ocr_pages: tuple[tuple[int, float], ...] = ()
@@ -172,6 +172,7 @@ class Reading:
     pictures_without_text: int = 0
     hidden: tuple[HiddenText, ...] = ()
     left_out: int = 0
+    ocr_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,14 @@ class DocumentState(StrEnum):
 FINAL_STATES = frozenset({DocumentState.READY, DocumentState.FAILED, DocumentState.DELETED})
 
 
+class Priority(IntEnum):
+    """What is read in first: an upload that a person waits for, then a few files, then whole folders."""
+
+    BULK = 0
+    FILES = 10
+    UPLOAD = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What decides whether two embeddings may stand in one index."""
@@ -252,10 +261,19 @@ class Fingerprint:
         )
         return hashlib.sha256(raw.encode()).hexdigest()[:16]
 
+    @property
+    def space(self) -> tuple[str, str, int, bool, str]:
+        """What makes vectors comparable: everything but how the text was cut."""
+        return (self.embedder_id, self.weights_sha256, self.dimension, self.normalised, self.prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Documents under one set of grants and one index fingerprint."""
+    """Documents under one set of grants and one index fingerprint.
+
+    settings: what it has of its own instead of the instance's ingest settings, e.g. chunk_tokens.
+    index_id: names the index that answers for it; a reindex changes it, the collection's id stays.
+    """
 
     id: str
     name: str
@@ -263,11 +281,17 @@ class Collection:
     created_at: datetime
     documents: int = 0
     chunks: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    index_id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.index_id:
+            object.__setattr__(self, "index_id", self.id)
 
     @property
     def vector_key(self) -> str:
-        """Name of this collection in Chroma: one per collection and fingerprint."""
-        return f"c-{self.id}-{self.fingerprint.key}"
+        """Name of its index in Chroma: one per index and fingerprint."""
+        return f"c-{self.index_id}-{self.fingerprint.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +300,8 @@ class DocumentRow:
 
     state: of the newest version. version: number of the newest version, from 1. live_version_id: None until
     one version was ready. n_pages/n_chunks: of the newest version (0 until known).
-    progress: 0.0–1.0 within the whole job.
+    progress: 0.0–1.0 within the whole job. pages_done, chunks_done: read and embedded so far. attempts: times it was
+    begun; lost_in: the stage of each attempt whose worker ended. error: of a queued one, why it waits.
     """
 
     id: str
@@ -296,6 +321,10 @@ class DocumentRow:
     error: Mapping[str, str] | None
     created_at: datetime
     updated_at: datetime
+    pages_done: int = 0
+    chunks_done: int = 0
+    attempts: int = 0
+    lost_in: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------ retrieval and answers

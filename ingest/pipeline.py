@@ -7,15 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from core.errors import IndexUnavailableError, ModelUnavailableError
+from core.errors import AliothError, StoreUnavailableError
 from core.settings import IngestSettings
 from core.types import Collection
 from ingest.leases import Leases
 from ingest.parser_pool import ParserPool
-from ingest.pipeline_run import Event, Parts, Run
+from ingest.pipeline_run import UNAVAILABLE, Event, Parts, Run
 from models.protocols import Embedder
 from storage.collections import CollectionStore
-from storage.documents import DocumentStore
+from storage.documents import ClaimedVersion, DocumentStore
 from storage.files import FileStore
 from storage.keyword import KeywordIndex
 from storage.vectors import VectorIndex
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 30.0
 PATIENCE_S = 180.0
-"""Seconds that `drain` waits for a models process or vector server that does not answer, before it gives up."""
+"""Seconds that `drain` waits for a part that is away (models, vector server, database, disk), before it gives up."""
 PURGE_BATCH = 50
 
 
@@ -59,6 +59,7 @@ class Pipeline:
         self._worker = worker
         self._collections = collections
         self._parts = Parts(settings, documents, vectors, files, embedder_for, parsers, worker)
+        self._holds = False  # versions that could not be given back when the database was away
 
     def run_once(
         self,
@@ -69,7 +70,8 @@ class Pipeline:
         """Claim up to `limit` versions and bring each to its end. Gives how many were finished, failed ones included.
 
         Raises:
-            ModelUnavailableError, IndexUnavailableError: a part does not answer; what was not finished is released.
+            ModelUnavailableError, IndexUnavailableError, StoreUnavailableError: a part is away; what was not finished
+                is released with that reason.
         """
         return self._run(threading.Event(), limit, version_ids, on_progress, refill=False)
 
@@ -82,10 +84,11 @@ class Pipeline:
     ) -> None:
         """Work until nothing is claimable or `stop` is set; then what is under way is released, not lost.
 
-        While the models process or the vector server does not answer, waits and tries again.
+        Ends within about two seconds of `stop`: parser processes are ended, and no attempt is counted. While the
+        models process, the vector server, the database or the disk is away, waits and tries again.
 
         Raises:
-            ModelUnavailableError, IndexUnavailableError: it did not answer for PATIENCE_S seconds on end.
+            ModelUnavailableError, IndexUnavailableError, StoreUnavailableError: away for PATIENCE_S seconds on end.
         """
         delay = FIRST_DELAY_S
         since: float | None = None
@@ -93,7 +96,7 @@ class Pipeline:
             try:
                 self._run(stop, limit, version_ids, on_progress, refill=True)
                 break
-            except (ModelUnavailableError, IndexUnavailableError) as error:
+            except UNAVAILABLE as error:
                 since = since or time.monotonic()
                 if time.monotonic() - since > PATIENCE_S:
                     raise
@@ -123,6 +126,7 @@ class Pipeline:
         for collection_id in sorted(touched):
             self._catch_up(collection_id)
         self._purge_dropped()
+        self._keyword.prune_changes()
         return cleared
 
     def _purge_dropped(self) -> None:
@@ -141,22 +145,42 @@ class Pipeline:
         on_progress: Callable[[Event], None] | None,
         refill: bool,
     ) -> int:
-        def claim(room: int) -> list[object]:
-            return list(
-                self._documents.claim(
-                    self._worker, room, self._settings.lease_s, version_ids, self._settings.max_attempts
-                )
+        def claim(room: int, min_priority: int | None = None) -> list[ClaimedVersion]:
+            return self._documents.claim(
+                self._worker, room, self._settings.lease_s, version_ids, self._settings.max_attempts, min_priority
             )
 
+        if self._holds:
+            self._documents.release(self._worker)
+            self._holds = False
         with Leases(self._documents, self._worker, self._settings.lease_s) as leases:
-            run = Run(self._parts, leases, stop, on_progress)
+            run = Run(self._parts, leases, stop, on_progress, self._tidy)
+            reason: AliothError | None = None
             try:
                 return run.work(claim, limit, refill)
+            except UNAVAILABLE as error:
+                reason = error
+                raise
             finally:
                 if run.unfinished:
-                    self._documents.release(self._worker)
+                    self._release(reason)
                 for collection_id in sorted(run.switched):
                     self._catch_up(collection_id)
+
+    def _release(self, reason: AliothError | None) -> None:
+        """Give back what is held; when the database is away too, at the next turn."""
+        try:
+            self._documents.release(self._worker, reason)
+        except StoreUnavailableError as error:
+            self._holds = True
+            logger.warning("what is under way is given back later: %s", error)
+
+    def _tidy(self) -> None:
+        """`purge` while a run goes on; what fails now is done by a later one."""
+        try:
+            self.purge()
+        except AliothError as error:
+            logger.warning("clearing up later: %s", error)
 
     def _catch_up(self, collection_id: str) -> None:
         try:

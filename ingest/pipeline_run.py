@@ -2,107 +2,99 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from core.errors import (
     AliothError,
     DocumentError,
-    EmptyDocumentError,
-    FingerprintMismatchError,
     IndexUnavailableError,
     LeaseLostError,
     ModelUnavailableError,
-    StorageError,
+    StoreUnavailableError,
 )
-from core.settings import IngestSettings
-from core.text import detect_language, segment
-from core.types import Collection, DocumentState, NewChunk, ParsedDocument
-from ingest.chunk import CHUNKER_VERSION, chunk_document
+from core.types import DocumentState
 from ingest.leases import Leases
-from ingest.parser_pool import ParserPool
-from models.protocols import Embedder, Embeddings, fingerprint_of
-from storage.documents import ClaimedVersion, DocumentStore
-from storage.files import FileStore
-from storage.vectors import VectorIndex
+from ingest.parser_pool import ParseStopped
+from ingest.run_jobs import TEXTS_PER_CALL, Call, EmbedQueue, Job, Slice
+from ingest.run_parsing import ParseQueue
+from ingest.run_stages import Event, Parts, Stages
+from models.protocols import Embeddings
+from storage.documents import ClaimedVersion
+
+__all__ = ["TEXTS_PER_CALL", "UNAVAILABLE", "Event", "Parts", "Run"]
 
 logger = logging.getLogger(__name__)
 
-TEXTS_PER_CALL = 256
-WINDOW = 1024
-"""Texts, in order of arrival, that are sorted by length together: little padding, and early documents stay early."""
 CALLS_AHEAD = 2
 """Embedding calls under way at once, so that the embedder has the next one when it ends one."""
-UNAVAILABLE = (ModelUnavailableError, IndexUnavailableError)
+TEXTS_PER_STEP = 128
+"""Texts after which a stopped or unwanted call ends."""
+STORE_GROUP = 1024
+"""Chunks of small documents that are stored by one visit to the vector server."""
+OPEN_JOBS = 8
+"""Times `limit` versions that a run has in hand at most, so that small documents fill the embedding calls."""
+URGENT_JOBS = 8
+"""Versions of a higher priority that a run takes in beside all that it has in hand."""
+LOOK_S = 1.0
+"""Seconds between two looks for cancelled versions and for new ones of a higher priority."""
+PROGRESS_S = 1.0
+"""Seconds between two reports of one version's progress."""
+TIDY_S = 30.0
+"""Seconds between two rounds of clearing up while a run goes on."""
+LEAVE_S = 1.0
+"""Seconds that the end of a run waits for threads that write nothing any more."""
+UNAVAILABLE = (ModelUnavailableError, IndexUnavailableError, StoreUnavailableError)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Claim(Protocol):
+    """Takes up to `room` versions, with `min_priority` only queued ones from that priority on."""
+
+    def __call__(self, room: int, min_priority: int | None = None) -> Sequence[ClaimedVersion]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something happened to a version. chunks: 0 until known. error: set when it failed."""
-
-    version_id: str
-    path: str
-    state: DocumentState
-    chunks: int = 0
-    error: AliothError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a run works with."""
-
-    settings: IngestSettings
-    documents: DocumentStore
-    vectors: VectorIndex
-    files: FileStore
-    embedder_for: Callable[[Collection], Embedder]
-    parsers: ParserPool
-    worker: str
-
-
-@dataclass(slots=True)
-class _Job:
-    """A claimed version on its way. rows: embeddings by place, filled as calls come back."""
-
-    claimed: ClaimedVersion
-    embedder: Embedder | None = None
-    chunks: list[NewChunk] = field(default_factory=list)
-    tokens: list[str] = field(default_factory=list)
-    rows: Embeddings = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    missing: int = 0
-
-    @property
-    def id(self) -> str:
-        return self.claimed.version_id
-
-
-_Call = list[tuple[_Job, int]]
-"""Texts of one embedding call: job and place of the chunk in it."""
+class _Threads:
+    parse: ThreadPoolExecutor
+    embed: ThreadPoolExecutor
+    store: ThreadPoolExecutor
 
 
 class Run:
     """Brings claimed versions to their end. Its state is touched by the calling thread only."""
 
     def __init__(
-        self, parts: Parts, leases: Leases, stop: threading.Event, on_progress: Callable[[Event], None] | None
+        self,
+        parts: Parts,
+        leases: Leases,
+        stop: threading.Event,
+        on_progress: Callable[[Event], None] | None,
+        tidy: Callable[[], None] | None = None,
     ) -> None:
         self._parts = parts
         self._leases = leases
         self._stop = stop
         self._report = on_progress or (lambda event: None)
-        self._waiting: dict[str, deque[tuple[_Job, int]]] = {}
-        self._calls: deque[_Call] = deque()
-        self._parsing: dict[Future[Any], _Job] = {}
-        self._embedding: dict[Future[Any], _Call] = {}
-        self._storing: dict[Future[Any], _Job] = {}
-        self._jobs: dict[str, _Job] = {}
+        self._stages = Stages(parts, stop, self._report)
+        self._to_parse = ParseQueue(parts.settings.parse_workers)
+        self._to_embed = EmbedQueue()
+        self._to_store: deque[Slice] = deque()
+        self._parsing: dict[Future[Any], Job] = {}
+        self._embedding: dict[Future[Any], Call] = {}
+        self._storing: dict[Future[Any], list[Slice]] = {}
+        self._jobs: dict[str, Job] = {}
+        self._unwanted: set[str] = set()
+        self._tidy = tidy or (lambda: None)
+        self._tidied = time.monotonic()
+        self._looked = time.monotonic()
         self._finished = 0
         self.switched: set[str] = set()
 
@@ -111,183 +103,219 @@ class Run:
         """True while versions are claimed that have not come to an end."""
         return bool(self._jobs)
 
-    def work(self, claim: Callable[[int], Sequence[Any]], limit: int, refill: bool) -> int:
+    def work(self, claim: Claim, limit: int, refill: bool) -> int:
         """Claim and finish versions. With `refill`, claim more as room comes up, until there are none.
 
         Raises:
-            ModelUnavailableError, IndexUnavailableError: leave the rest to be released.
+            ModelUnavailableError, IndexUnavailableError, StoreUnavailableError: leave the rest to be released.
         """
-        workers = self._parts.settings.parse_workers
-        with (
-            ThreadPoolExecutor(workers, thread_name_prefix="parse") as parse,
-            ThreadPoolExecutor(CALLS_AHEAD, thread_name_prefix="embed") as embed,
-            ThreadPoolExecutor(1, thread_name_prefix="store") as store,
-        ):
-            try:
-                more = True
-                while not self._stop.is_set():
-                    if more and len(self._jobs) <= limit // 2:
-                        fresh = claim(limit - len(self._jobs))
-                        more = bool(fresh) and refill
-                        self._begin(fresh, parse)
-                    self._next_calls(embed)
-                    futures = [*self._parsing, *self._embedding, *self._storing]
-                    if not futures:
-                        if more:
-                            continue
-                        break
-                    done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        self._settle(future, store)
-            finally:
-                for future in (*self._parsing, *self._embedding, *self._storing):
-                    future.cancel()
+        threads = _Threads(
+            ThreadPoolExecutor(self._to_parse.threads, thread_name_prefix="parse"),
+            ThreadPoolExecutor(CALLS_AHEAD + 1, thread_name_prefix="embed"),
+            ThreadPoolExecutor(1, thread_name_prefix="store"),
+        )
+        try:
+            self._work(claim, limit, refill, threads)
+        finally:
+            self._leave(threads)
         return self._finished
+
+    def _work(self, claim: Claim, limit: int, refill: bool, threads: _Threads) -> None:
+        more = True
+        while not self._stop.is_set():
+            look = time.monotonic() - self._looked >= LOOK_S
+            if look:
+                self._look()
+            if more or (refill and look):
+                room = self._room(limit)
+                if room:
+                    fresh = claim(room)
+                    more = bool(fresh) and refill
+                    self._begin(fresh)
+                elif look and refill:
+                    self._take_urgent(claim)
+            self._submit(threads)
+            futures = [*self._parsing, *self._embedding, *self._storing]
+            if not futures:
+                if more:
+                    continue
+                break
+            done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._settle(future)
+
+    # ---------------------------------------------------------------- taking in
+
+    def _room(self, limit: int) -> int:
+        """How many versions to claim now: few at a time, so that other workers and later uploads get their turn."""
+        queued = len(self._to_parse)
+        if queued > limit // 2 or len(self._jobs) >= limit * OPEN_JOBS or self._to_parse.full(self._jobs.values()):
+            return 0
+        return limit - queued
+
+    def _take_urgent(self, claim: Claim) -> None:
+        """While there is no room, take a few versions in that come before the least of those in hand."""
+        least = min((job.priority for job in self._jobs.values()), default=0)
+        room = URGENT_JOBS - sum(job.priority > least for job in self._jobs.values())
+        if room > 0:
+            self._begin(claim(room, least + 1))
+
+    def _begin(self, fresh: Sequence[ClaimedVersion]) -> None:
+        self._leases.hold(claimed.version_id for claimed in fresh)
+        for claimed in fresh:
+            job = Job(claimed)
+            self._jobs[job.id] = job
+            self._to_parse.put(job)
+
+    def _look(self) -> None:
+        """Notice what was cancelled, deleted or taken over; clear up what such versions left."""
+        self._looked = time.monotonic()
+        documents, worker = self._parts.documents, self._parts.worker
+        in_store = {piece.job.id for group in self._storing.values() for piece in group}
+        looked = [version_id for version_id in self._jobs if version_id not in in_store]  # those may be ready by now
+        held = documents.still_held(worker, looked)
+        for version_id in looked:
+            if version_id not in held:
+                self._forget(self._jobs[version_id], unwanted=True)
+        idle = self._unwanted - in_store
+        if idle:
+            documents.let_go(worker, sorted(idle))
+            self._unwanted -= idle
+            self._tidied = 0.0
 
     # ---------------------------------------------------------------- stages
 
-    def _begin(self, fresh: Sequence[ClaimedVersion], parse: ThreadPoolExecutor) -> None:
-        self._leases.hold(claimed.version_id for claimed in fresh)
-        for claimed in fresh:
-            job = _Job(claimed)
-            self._jobs[job.id] = job
-            self._parsing[parse.submit(self._prepare, job)] = job
+    def _submit(self, threads: _Threads) -> None:
+        """Give every stage what it can take."""
+        while (job := self._to_parse.next(self._parsing.values(), self._jobs.values())) is not None:
+            job.begun = time.monotonic()
+            self._parsing[threads.parse.submit(self._stages.prepare, job)] = job
+        while (call := self._next_call()) is not None:
+            self._embedding[threads.embed.submit(self._embed, call)] = call
+        if not self._storing:
+            group = self._next_group()
+            if group:
+                self._storing[threads.store.submit(self._stages.store, group)] = group
+            elif time.monotonic() - self._tidied >= TIDY_S:
+                self._tidied = time.monotonic()
+                self._storing[threads.store.submit(self._clear_up)] = []
 
-    def _settle(self, future: Future[Any], store: ThreadPoolExecutor) -> None:
+    def _clear_up(self) -> dict[Job, bool | Exception]:
+        self._tidy()
+        return {}
+
+    def _next_call(self) -> Call | None:
+        """One call may go beside the usual number when it is of a higher priority than those under way."""
+        under_way = [call.priority for call in self._embedding.values()]
+        if len(under_way) > CALLS_AHEAD:
+            return None
+        call = self._to_embed.next_call(hold=bool(self._parsing and self._embedding))
+        while call is not None:
+            call = call.only(self._wanted)
+            if call.entries:
+                break
+            call = self._to_embed.next_call(hold=bool(self._parsing and self._embedding))
+        if call is not None and len(under_way) >= CALLS_AHEAD and call.priority <= max(under_way):
+            self._to_embed.put_calls([call])
+            return None
+        return call
+
+    def _next_group(self) -> list[Slice]:
+        """Slices to store together."""
+        group: list[Slice] = []
+        while self._to_store and sum(len(piece.chunks) for piece in group) < STORE_GROUP:
+            piece = self._to_store.popleft()
+            if self._wanted(piece.job):
+                group.append(piece)
+        return group
+
+    def _settle(self, future: Future[Any]) -> None:
         """Take the result of a stage to the next one."""
         if future in self._parsing:
             job = self._parsing.pop(future)
-            if self._ok(future, [job]):
-                self._queue(job)
+            if self._ok(future, job):
+                self._prepared(job)
         elif future in self._embedding:
-            call = self._embedding.pop(future)
-            jobs = list({job.id: job for job, _ in call}.values())
-            if self._ok(future, jobs):
-                self._take_in(call, future.result(), store)
+            self._embedded(self._embedding.pop(future), future)
         else:
-            job = self._storing.pop(future)
-            if self._ok(future, [job]):
-                self._end(job, DocumentState.READY if future.result() else DocumentState.DELETED)
+            self._stored(self._storing.pop(future), future)
 
-    def _prepare(self, job: _Job) -> None:
-        """Parse, chunk and segment one version. Runs in a parse thread."""
-        documents, worker, claimed = self._parts.documents, self._parts.worker, job.claimed
-        if self._stop.is_set() or job.id not in self._jobs:
+    def _prepared(self, job: Job) -> None:
+        if not self._wanted(job):
             return
-        job.embedder = self._embedder(claimed.collection)
-        documents.set_state(job.id, worker, DocumentState.PARSING, 0.1)
-        self._report(Event(job.id, claimed.path, DocumentState.PARSING))
-        with self._parts.files.path(claimed.content_hash) as path:
-            parsed = self._parts.parsers.parse(path, claimed.path)
-        documents.set_state(job.id, worker, DocumentState.CHUNKING, 0.3)
-        job.chunks = chunk_document(parsed, job.embedder.tokenizer, self._parts.settings, _reserved(job.embedder))
-        if not job.chunks:
-            raise EmptyDocumentError(f"Cannot ingest {claimed.path!r}: it holds no text.", "Check the file.")
-        job.tokens = [" ".join(segment(chunk.text)) for chunk in job.chunks]
-        job.rows = np.zeros((len(job.chunks), job.embedder.dimension), np.float32)
-        job.missing = len(job.chunks)
-        documents.describe(
-            job.id,
-            worker,
-            media_type=parsed.media_type,
-            title=parsed.title,
-            pages=parsed.pages,
-            problems=parsed.problems,
-            facts=_facts(parsed, job.chunks),
-        )
-        documents.set_state(job.id, worker, DocumentState.EMBEDDING, 0.4)
-        self._report(Event(job.id, claimed.path, DocumentState.EMBEDDING, len(job.chunks)))
+        complete = [piece for piece in job.slices if piece.missing == 0]  # every embedding was known
+        self._to_embed.put(job)
+        self._to_store.extend(complete)
 
-    def _embedder(self, collection: Collection) -> Embedder:
-        embedder = self._parts.embedder_for(collection)
-        own = fingerprint_of(embedder, CHUNKER_VERSION)
-        if own != collection.fingerprint:
-            raise FingerprintMismatchError(
-                f"Cannot add to the collection {collection.name!r}: its index was made with "
-                f"{collection.fingerprint.embedder_id!r}, chunker {collection.fingerprint.chunker_version!r}; this "
-                f"program has {own.embedder_id!r}, chunker {own.chunker_version!r}, or other weights.",
-                "Create a new collection and ingest the documents there.",
-            )
-        return embedder
+    def _embed(self, call: Call) -> Embeddings | None:
+        return self._stages.embed(call, self._wanted, TEXTS_PER_STEP)
 
-    def _queue(self, job: _Job) -> None:
-        if job.missing:
-            waiting = self._waiting.setdefault(job.claimed.collection.fingerprint.key, deque())
-            waiting.extend((job, place) for place in range(len(job.chunks)))
-
-    def _next_calls(self, embed: ThreadPoolExecutor) -> None:
-        while len(self._embedding) < CALLS_AHEAD:
-            if not self._calls:
-                self._cut_calls()
-            if not self._calls:
-                return
-            call = [entry for entry in self._calls.popleft() if entry[0].id in self._jobs]
-            if call:
-                self._embedding[embed.submit(_embed, call)] = call
-
-    def _cut_calls(self) -> None:
-        """Make calls of the waiting texts; few are held back while parsing brings more and the embedder is busy."""
-        for waiting in self._waiting.values():
-            if not waiting or (len(waiting) < TEXTS_PER_CALL and self._parsing and self._embedding):
-                continue
-            window = [waiting.popleft() for _ in range(min(WINDOW, len(waiting)))]
-            window.sort(key=lambda entry: entry[0].chunks[entry[1]].n_tokens)
-            self._calls.extend(window[at : at + TEXTS_PER_CALL] for at in range(0, len(window), TEXTS_PER_CALL))
-
-    def _take_in(self, call: _Call, vectors: Embeddings, store: ThreadPoolExecutor) -> None:
-        for (job, place), vector in zip(call, vectors, strict=True):
-            job.rows[place] = vector
-            job.missing -= 1
-        for job in {job.id: job for job, _ in call}.values():
-            if job.id not in self._jobs:
-                continue
-            if job.missing == 0:
-                self._storing[store.submit(self._store, job)] = job
-            else:
+    def _embedded(self, call: Call, future: Future[Any]) -> None:
+        error = future.exception()
+        if error is not None and not isinstance(error, UNAVAILABLE) and len(call.jobs) > 1:
+            self._to_embed.put_calls(call.apart())  # one document is at fault, and the others must not suffer
+            return
+        if not self._ok(future, *call.jobs) or future.result() is None:
+            return
+        for (piece, place), vector in zip(call.entries, future.result(), strict=True):
+            piece.give(place, vector)
+        for piece in {id(piece): piece for piece, _ in call.entries}.values():
+            if piece.missing == 0 and self._wanted(piece.job):
+                self._to_store.append(piece)
+        for job in call.jobs:
+            if self._wanted(job):
                 self._progress(job)
 
-    def _progress(self, job: _Job) -> None:
-        share = 1 - job.missing / len(job.chunks)
+    def _progress(self, job: Job) -> None:
+        now = time.monotonic()
+        if job.embedded == job.total or now - job.reported < PROGRESS_S:
+            return
+        job.reported = now
         try:
-            self._parts.documents.set_state(job.id, self._parts.worker, DocumentState.EMBEDDING, 0.4 + 0.4 * share)
+            self._stages.progress(job)
         except LeaseLostError:
-            self._forget(job)
+            self._forget(job, unwanted=True)
 
-    def _store(self, job: _Job) -> bool:
-        """Rows, vectors, read-back, switch. Runs in the store thread."""
-        documents, vectors, worker = self._parts.documents, self._parts.vectors, self._parts.worker
-        key = job.claimed.collection.vector_key
-        ids = documents.store_chunks(job.id, worker, job.chunks, job.tokens, job.rows)
-        documents.set_state(job.id, worker, DocumentState.INDEXING, 0.9)
-        vectors.upsert(key, ids, job.rows)
-        missing = set(ids) - vectors.present(key, ids)
-        if missing:
-            raise StorageError(
-                f"The vector server took {len(ids)} vectors and shows {len(ids) - len(missing)} of them.",
-                "Run `alioth index verify`, then try the document again.",
-            )
-        return documents.switch(job.id, worker)
+    def _stored(self, group: list[Slice], future: Future[Any]) -> None:
+        if not self._ok(future, *{piece.job.id: piece.job for piece in group}.values()):
+            return
+        outcomes: dict[Job, bool | Exception] = future.result()
+        for job, outcome in outcomes.items():
+            if isinstance(outcome, Exception):
+                self._fail(job, outcome)
+            else:
+                self._end(job, DocumentState.READY if outcome else DocumentState.DELETED)
+        for job in {piece.job for piece in group} - outcomes.keys():
+            if self._wanted(job):
+                self._progress(job)
 
     # ---------------------------------------------------------------- ends
 
-    def _ok(self, future: Future[Any], jobs: Sequence[_Job]) -> bool:
+    def _wanted(self, job: Job) -> bool:
+        return job.id in self._jobs
+
+    def _ok(self, future: Future[Any], *jobs: Job) -> bool:
         """True when the stage went well. Else its jobs end here, or the whole run does when a part is away."""
         error = future.exception()
         if error is None:
             return True
-        if isinstance(error, UNAVAILABLE):
-            raise error
-        if not isinstance(error, Exception):
+        if isinstance(error, ParseStopped):
+            return False
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise StoreUnavailableError(
+                f"No room is left on the disk: {error.strerror}.", "Free space on the disk of the data directory."
+            ) from error
+        if isinstance(error, UNAVAILABLE) or not isinstance(error, Exception):
             raise error
         for job in jobs:
             self._fail(job, error)
         return False
 
-    def _fail(self, job: _Job, error: Exception) -> None:
-        if job.id not in self._jobs:
+    def _fail(self, job: Job, error: Exception) -> None:
+        if not self._wanted(job):
             return
         if isinstance(error, LeaseLostError):
-            self._forget(job)
+            self._forget(job, unwanted=True)
             return
         if not isinstance(error, AliothError):
             logger.error("ingesting %r failed", job.claimed.path, exc_info=error)
@@ -297,21 +325,44 @@ class Run:
         try:
             self._parts.documents.fail(job.id, self._parts.worker, error)
         except LeaseLostError:
-            self._forget(job)
+            self._forget(job, unwanted=True)
             return
         self._end(job, DocumentState.FAILED, error)
 
-    def _end(self, job: _Job, state: DocumentState, error: AliothError | None = None) -> None:
+    def _end(self, job: Job, state: DocumentState, error: AliothError | None = None) -> None:
+        if not self._wanted(job):
+            return
         self._forget(job)
         self._finished += 1
         if state is DocumentState.READY:
-            self.switched.add(job.claimed.collection_id)
-        self._report(Event(job.id, job.claimed.path, state, len(job.chunks), error))
+            self.switched.add(job.claimed.collection.index_id)
+        self._report(Event(job.id, job.claimed.path, state, job.total, error))
 
-    def _forget(self, job: _Job) -> None:
-        """This worker has nothing more to do with the version."""
+    def _forget(self, job: Job, unwanted: bool = False) -> None:
+        """This worker has nothing more to do with the version. unwanted: it did not come to its end here."""
+        job.stopped = True
         self._jobs.pop(job.id, None)
         self._leases.drop(job.id)
+        self._to_parse.drop(job)
+        self._to_embed.drop(job)
+        if unwanted:
+            self._unwanted.add(job.id)
+
+    def _leave(self, threads: _Threads) -> None:
+        """Wait for what still writes; the rest ends by itself and can change nothing without its lease."""
+        for job in self._jobs.values():
+            job.stopped = True
+        for future in (*self._parsing, *self._embedding, *self._storing):
+            future.cancel()
+        threads.store.shutdown(wait=True)
+        wait([*self._parsing, *self._embedding], timeout=LEAVE_S)
+        threads.parse.shutdown(wait=False)
+        threads.embed.shutdown(wait=False)
+        if self._unwanted:
+            try:
+                self._parts.documents.let_go(self._parts.worker, sorted(self._unwanted))
+            except StoreUnavailableError as error:  # their leases run out by themselves
+                logger.warning("%s", error)
 
 
 class _Internal(AliothError):
@@ -324,27 +375,3 @@ class _Internal(AliothError):
             f"Cannot ingest {path!r}: an unexpected fault, {type(error).__name__}.",
             "The worker's log has the details. Try again; if it stays, report it.",
         )
-
-
-def _embed(call: _Call) -> Embeddings:
-    embedder = call[0][0].embedder
-    assert embedder is not None
-    return embedder.embed_documents([job.chunks[place].embedded_text for job, place in call])
-
-
-def _reserved(embedder: Embedder) -> int:
-    """Tokens that the document prefix takes from the window."""
-    if not embedder.document_prefix:
-        return 0
-    return embedder.tokenizer.count(embedder.document_prefix) - embedder.tokenizer.count("") + 1
-
-
-def _facts(parsed: ParsedDocument, chunks: Sequence[NewChunk]) -> dict[str, Any]:
-    sample = " ".join(block.text[:500] for block in parsed.blocks[:40])
-    return {
-        **dict(parsed.metadata),
-        "language": detect_language(sample),
-        "blocks": len(parsed.blocks),
-        "characters": sum(len(block.text) for block in parsed.blocks),
-        "tokens": sum(chunk.n_tokens for chunk in chunks),
-    }

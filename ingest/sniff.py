@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from core.errors import EmptyDocumentError, EncryptedError, UnsupportedTypeError
+from core.errors import EmptyDocumentError, EncryptedError, UnreadableError, UnsupportedTypeError
 from ingest.archive import member_names
-from ingest.decode import decode
+from ingest.ole_kind import DAMAGED, LOCKED, ole_kind
+from ingest.ole_kind import MAGIC as OLE_MAGIC
 from ingest.parsers.registry import EXTENSIONS, PARSERS, Parser
+from ingest.text_kind import text_kind
 
 HEAD = 65_536
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"GIF8", "a GIF picture"),
-    (b"BM", "a BMP picture"),
-    (b"II*\x00", "a TIFF picture"),
-    (b"MM\x00*", "a TIFF picture"),
-    (b"RIFF", "a sound, film or WebP file"),
+    (b"RIFF", "a sound or film file"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"BZh", "a bzip2 archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
@@ -27,32 +22,23 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xfd7zXZ", "an xz archive"),
     (b"MZ", "a Windows program"),
     (b"\x7fELF", "a Linux program"),
-    (b"{\\rtf", "an RTF document"),
     (b"ITSF", "a CHM help file"),
     (b"%!PS", "a PostScript file"),
     (b"\xe4\x52\x5c\x7b", "a OneNote file"),
     (b"SQLite format 3", "a SQLite database"),
 )
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
 _OFFICE_PARTS = (
     ("word/", "docx", "a Word document"),
     ("ppt/", "pptx", "a PowerPoint presentation"),
     ("xl/", "xlsx", "an Excel workbook"),
 )
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_OLE_STREAMS: tuple[tuple[str, str, str], ...] = (
-    ("EncryptedPackage", "encrypted", ""),
-    ("WordDocument", "", "an old Word document (.doc)"),
-    ("PowerPoint Document", "", "an old PowerPoint presentation (.ppt)"),
-    ("Workbook", "xls", ""),
-    ("Book", "xls", ""),
-    ("__substg1.0_", "", "an Outlook message (.msg)"),
+_ORDER = (
+    *("pdf", "docx", "pptx", "xlsx", "xls", "doc", "ppt", "odt", "odp", "wps"),
+    *("csv", "rtf", "html", "mhtml", "epub", "eml", "msg", "mbox", "markdown"),
+    *("rst", "asciidoc", "org", "latex", "text", "json", "xml", "ipynb", "ics", "vcf", "code"),
+    "picture",
 )
-_HTML = re.compile(r"<!doctype html|<html[\s>]|<(?:head|body|table|div|p|h1|meta)[\s>/]", re.IGNORECASE)
-_MARKUP = re.compile(r"^\s*(?:<\?xml|<!DOCTYPE (?!html)|<[A-Za-z][\w:.-]*[\s>/])")
-_MARKDOWN = re.compile(r"^(?:#{1,6} \S|```|\|.+\|\s*$|\s*[-*] \[[ x]\] )", re.MULTILINE)
-_MAIL = re.compile(r"\A(?:From |Return-Path: |Received: |MIME-Version: |From: .+\n(?:To|Subject|Date): )")
-_ORDER = ("pdf", "docx", "pptx", "xlsx", "xls", "csv", "html", "markdown", "text")
-_TEXT_KINDS = frozenset({"text", "markdown", "csv", "html"})
 
 
 def sniff(path: Path, name: str) -> Parser:
@@ -77,12 +63,21 @@ def sniff(path: Path, name: str) -> Parser:
         return PARSERS["pdf"]
     if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
         return _zip(path, name)
-    if head.startswith(_OLE):
+    if head.startswith(OLE_MAGIC):
         return _ole(path, name)
+    if _is_picture(head):
+        return PARSERS["picture"]
     for magic, label in _MAGIC:
         if head.startswith(magic):
             raise _unsupported(name, label)
-    return PARSERS[_text_kind(head, name, extension)]
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{\\rtf"):
+        return PARSERS["rtf"]
+    return PARSERS[text_kind(head, name, extension, lambda looks_like: _unsupported(name, looks_like))]
+
+
+def _is_picture(head: bytes) -> bool:
+    bitmap = head.startswith(b"BM") and head[6:10] == bytes(4)
+    return head.startswith(_PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or bitmap
 
 
 def extension_of(name: str) -> str:
@@ -97,6 +92,8 @@ def supported() -> str:
 
 def _unsupported(name: str, looks_like: str) -> UnsupportedTypeError:
     advice = " Save it in one of these formats." if "old " in looks_like or "document" in looks_like else ""
+    if looks_like.endswith("archive"):
+        advice = " Unpack it and add the files, or pack them as ZIP."
     return UnsupportedTypeError(
         f"Cannot ingest {name!r}: it looks like {looks_like}, which Alioth does not read.",
         f"Supported: {supported()}.{advice}",
@@ -107,7 +104,7 @@ def _zip(path: Path, name: str) -> Parser:
     names = member_names(path)
     if not names:
         known = EXTENSIONS.get(extension_of(name))
-        if known and known.kind in ("docx", "pptx", "xlsx"):
+        if known and known.kind in ("docx", "pptx", "xlsx", "epub", "odt", "odp"):
             return known  # damaged: the parser says so with the format's own words
         raise _unsupported(name, "a damaged zip archive")
     for prefix, kind, _ in _OFFICE_PARTS:
@@ -115,6 +112,8 @@ def _zip(path: Path, name: str) -> Parser:
             if kind == "xlsx" and "xl/workbook.bin" in names:
                 return PARSERS["xls"]
             return PARSERS[kind]
+    if "META-INF/container.xml" in names:
+        return PARSERS["epub"]
     if "mimetype" in names:
         return _open_document(path, name)
     for prefix, _, label in _OFFICE_PARTS:
@@ -135,64 +134,26 @@ def _open_document(path: Path, name: str) -> Parser:
         mimetype = ""
     if "opendocument.spreadsheet" in mimetype:
         return PARSERS["xls"]
+    if "opendocument.text" in mimetype or "sun.xml.writer" in mimetype:
+        return PARSERS["odt"]
+    if "opendocument.presentation" in mimetype or "sun.xml.impress" in mimetype:
+        return PARSERS["odp"]
     raise _unsupported(name, f"a document of type {mimetype or 'unknown'}")
 
 
 def _ole(path: Path, name: str) -> Parser:
-    """Old Office files and encrypted new ones: told apart by the stream names in their directory."""
-    data = path.read_bytes()
-    for stream, kind, label in _OLE_STREAMS:
-        if stream.encode("utf-16-le") in data:
-            if kind == "encrypted":
-                raise EncryptedError(
-                    f"Cannot ingest {name!r}: it is protected by a password.", "Remove the password and add it again."
-                )
-            if kind:
-                return PARSERS[kind]
-            raise _unsupported(name, label)
-    raise _unsupported(name, "an old Office file")
-
-
-def _text_kind(head: bytes, name: str, extension: str) -> str:
-    text = decode(head).text
-    sample = text[:20_000]
-    odd = sum(1 for ch in sample if ch == "\ufffd" or (ord(ch) < 32 and ch not in "\n\t\f\x1b"))
-    if odd > 0.1 * len(sample):
-        raise _unsupported(name, "binary data")
-    stripped = sample.lstrip("\ufeff \n\t")
-    by_extension = EXTENSIONS.get(extension)
-    if by_extension and by_extension.kind == "markdown":
-        return "markdown"
-    if re.match(r"<!doctype html|<html[\s>]", stripped, re.IGNORECASE):
-        return "html"
-    if _MARKUP.match(stripped) and _HTML.search(stripped) and not stripped.startswith("<?xml"):
-        return "html" if "<svg" not in stripped[:200] else _refuse_markup(name, stripped)
-    if stripped.startswith("<?xml") and re.search(r"<!doctype html|<html[\s>]", sample[:2000], re.IGNORECASE):
-        return "html"
-    if by_extension and by_extension.kind == "html" and _HTML.search(sample):
-        return "html"
-    if stripped.startswith("<?xml") or extension in ("xml", "svg"):
-        _refuse_markup(name, stripped)
-    if by_extension and by_extension.kind == "csv":
-        return "csv"
-    if extension not in ("", "txt", "text", "log") and _MAIL.match(stripped):
-        raise _unsupported(name, "an e-mail message")
-    if by_extension and by_extension.kind not in _TEXT_KINDS:
-        return _named_otherwise(name, by_extension, sample)
-    if by_extension and by_extension.kind == "text" and len(_MARKDOWN.findall(sample)) < 3:
-        return "text"
-    if by_extension is None and extension not in ("", "txt"):
-        raise _unsupported(name, f"a text file of unknown type {'.' + extension!r}")
-    return "markdown" if len(_MARKDOWN.findall(sample)) >= 3 else "text"
-
-
-def _named_otherwise(name: str, parser: Parser, sample: str) -> str:
-    """Text under the name of a binary format: spreadsheets are often exported so, anything else is damaged."""
-    lines = [line for line in sample.splitlines()[:20] if line.strip()]
-    if parser.kind in ("xls", "xlsx") and lines and all("," in line or "\t" in line for line in lines):
-        return "csv"
-    raise _unsupported(name, f"plain text under the name of a {parser.label} file")
-
-
-def _refuse_markup(name: str, text: str) -> str:
-    raise _unsupported(name, "an SVG picture" if "<svg" in text[:2000] else "an XML file")
+    """Old Office files and locked new ones."""
+    kind = ole_kind(path)
+    if kind == LOCKED:
+        raise EncryptedError(
+            f"Cannot ingest {name!r}: it is protected by a password or by rights management.",
+            "Remove the protection and add it again.",
+        )
+    if kind == DAMAGED:
+        raise UnreadableError(
+            f"Cannot read {name!r}: its Office container is damaged or incomplete.",
+            "Open it in its own program, save it again and add that.",
+        )
+    if not kind:
+        raise _unsupported(name, "an old Office file")
+    return PARSERS[kind]

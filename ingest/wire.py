@@ -49,6 +49,7 @@ def _reading(data: dict[str, Any]) -> Reading:
         pictures_without_text=data["pictures_without_text"],
         hidden=tuple(HiddenText(**hidden) for hidden in data["hidden"]),
         left_out=data["left_out"],
+        ocr_seconds=data["ocr_seconds"],
     )
 
 

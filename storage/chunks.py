@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, exists, func, select
+from sqlalchemy.orm import Session, aliased
 
 from core.types import DocumentState, Locator, StoredChunk
 from storage.database import Database, slices
-from storage.tables import ChunkTable, DocumentTable, VersionTable
+from storage.tables import ChunkTable, CollectionTable, DocumentTable, VersionTable
 
 _COLUMNS = (
     ChunkTable.id,
@@ -51,27 +52,40 @@ class ChunkStore:
         """The chunks among `chunk_ids` that may be shown: of live versions, in the given collections.
 
         Chunks of superseded, deleted, failed and unfinished versions and of other collections are left out, so
-        nothing that an index gives can be shown without passing here.
+        nothing that an index gives can be shown without passing here. A question that began before a reindex
+        switched still finds its chunks, as long as their documents answer with the same bytes.
         """
         out: dict[int, StoredChunk] = {}
         allowed = set(collection_ids)
         if not allowed:
             return out
+        wanted = dict.fromkeys(int(i) for i in chunk_ids)
         with self._db.read() as session:
-            for part in slices(dict.fromkeys(int(i) for i in chunk_ids), 5000):
+            for part in slices(wanted, 5000):
                 for row in session.execute(live(select(*_COLUMNS)).where(ChunkTable.id.in_(part))):
                     if row.collection_id in allowed:
                         out[row.id] = _chunk(row)
+            lacking = [chunk_id for chunk_id in wanted if chunk_id not in out]
+            if lacking and has_hidden(session, allowed):
+                for part in slices(lacking, 5000):
+                    for row in session.execute(_of_hidden().where(ChunkTable.id.in_(part))):
+                        if row.collection_id in allowed:
+                            out[row.id] = _chunk(row)
         return out
 
     def neighbours(self, chunk: StoredChunk, before: int, after: int) -> list[StoredChunk]:
         """The chunks around one, of the same version, in order, itself included; [] when it is no longer live."""
-        query = live(select(*_COLUMNS)).where(
+        near = (
             ChunkTable.version_id == chunk.version_id,
             ChunkTable.ordinal.between(max(0, chunk.ordinal - before), chunk.ordinal + after),
         )
         with self._db.read() as session:
-            return [_chunk(row) for row in session.execute(query.order_by(ChunkTable.ordinal))]
+            for query in (live(select(*_COLUMNS)), _of_hidden()):
+                rows = session.execute(query.where(*near).order_by(ChunkTable.ordinal))
+                found = [_chunk(row) for row in rows if row.collection_id == chunk.collection_id]
+                if found or not has_hidden(session, {chunk.collection_id}):
+                    return found
+        return []
 
     def of_version(self, version_id: str) -> list[StoredChunk]:
         """All chunks of one version in order, live or not. Not for answers."""
@@ -95,13 +109,13 @@ class ChunkStore:
         ids = [chunk_id for chunk_id in chunk_ids if chunk_id in found]
         return ids, unpack([found[chunk_id] for chunk_id in ids])
 
-    def live_ids(self, collection_id: str) -> NDArray[np.int64]:
-        """Ids of all chunks that can answer, ascending, (n,) int64."""
-        query = live(select(ChunkTable.id)).where(ChunkTable.collection_id == collection_id)
+    def live_ids(self, index_id: str) -> NDArray[np.int64]:
+        """Ids of all chunks of an index that can answer, ascending, (n,) int64."""
+        query = live(select(ChunkTable.id)).where(ChunkTable.index_id == index_id)
         with self._db.read() as session:
             return np.array(session.scalars(query.order_by(ChunkTable.id)).all(), dtype=np.int64)
 
-    def live_batches(self, collection_id: str, size: int = 1000) -> Iterator[list[IndexRow]]:
+    def live_batches(self, index_id: str, size: int = 1000) -> Iterator[list[IndexRow]]:
         """All live chunks by id, `size` at a time; each batch is a read of its own, so no lock is held between."""
         last = 0
         while True:
@@ -117,7 +131,7 @@ class ChunkStore:
                         ChunkTable.embedding,
                     )
                 )
-                .where(ChunkTable.collection_id == collection_id, ChunkTable.id > last)
+                .where(ChunkTable.index_id == index_id, ChunkTable.id > last)
                 .order_by(ChunkTable.id)
                 .limit(size)
             )
@@ -145,6 +159,43 @@ def live(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
         .where(
             DocumentTable.deleted_at.is_(None),
             DocumentTable.id == VersionTable.document_id,
+            func.coalesce(VersionTable.state, "") == DocumentState.READY.value,
+            ChunkTable.ordinal >= 0,
+        )
+    )
+
+
+def has_hidden(session: Session, collection_ids: Iterable[str]) -> bool:
+    """Whether one of these collections has an index that does not answer."""
+    return bool(session.scalar(select(exists().where(CollectionTable.parent_id.in_(list(collection_ids))))))
+
+
+def _of_hidden() -> Select[*tuple[Any, ...]]:
+    """Chunks of indexes that do not answer (any more), as chunks of the documents that answer with the same bytes."""
+    document, version = aliased(DocumentTable), aliased(VersionTable)
+    return (
+        select(
+            *(
+                {
+                    "collection_id": document.collection_id.label("collection_id"),
+                    "document_id": document.id.label("document_id"),
+                }.get(column.key, column)
+                for column in _COLUMNS
+            )
+        )
+        .join(VersionTable, VersionTable.id == ChunkTable.version_id)
+        .join(DocumentTable, DocumentTable.live_version_id == VersionTable.id)
+        .join(CollectionTable, CollectionTable.id == DocumentTable.collection_id)
+        .join(
+            document,
+            (document.collection_id == CollectionTable.parent_id) & (document.path == DocumentTable.path),
+        )
+        .join(version, version.id == document.live_version_id)
+        .where(
+            DocumentTable.deleted_at.is_(None),
+            document.deleted_at.is_(None),
+            version.content_hash == VersionTable.content_hash,
+            func.coalesce(version.state, "") == DocumentState.READY.value,
             func.coalesce(VersionTable.state, "") == DocumentState.READY.value,
             ChunkTable.ordinal >= 0,
         )

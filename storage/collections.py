@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -14,7 +15,14 @@ from sqlalchemy.orm import Session
 from core.errors import ConflictError, InputError, NotFoundError
 from core.types import Collection, Fingerprint
 from storage.database import Database
-from storage.tables import CollectionTable, DocumentTable, DroppedCollectionTable, VersionTable, now
+from storage.tables import (
+    CollectionTable,
+    DocumentTable,
+    DroppedCollectionTable,
+    IndexChangeTable,
+    VersionTable,
+    now,
+)
 
 MAX_NAME_CHARS: Final = 200
 
@@ -48,7 +56,10 @@ def check_name(name: str, what: str) -> str:
 
 def to_collection(row: CollectionTable, documents: int = 0, chunks: int = 0) -> Collection:
     """The domain value of a row."""
-    return Collection(row.id, row.name, Fingerprint(**row.fingerprint), row.created_at, documents, chunks)
+    fingerprint = Fingerprint(**row.fingerprint)
+    return Collection(
+        row.id, row.name, fingerprint, row.created_at, documents, chunks, row.settings or {}, row.index_id
+    )
 
 
 class CollectionStore:
@@ -57,18 +68,23 @@ class CollectionStore:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def create(self, name: str, fingerprint: Fingerprint) -> Collection:
+    def create(self, name: str, fingerprint: Fingerprint, settings: Mapping[str, Any] | None = None) -> Collection:
         """A new empty collection.
+
+        Args:
+            settings: its own ingest settings, those of the instance for the rest.
 
         Raises:
             ConflictError: one with this name exists, however its case is written. InputError: a bad name.
         """
-        kept = check_name(name, "collection")
+        kept, new_id = check_name(name, "collection"), uuid.uuid4().hex
         row = CollectionTable(
-            id=uuid.uuid4().hex,
+            id=new_id,
+            index_id=new_id,
             name=kept,
             name_folded=fold_name(kept),
             fingerprint=asdict(fingerprint),
+            settings=dict(settings or {}),
             changes=0,
             created_at=now(),
         )
@@ -99,13 +115,11 @@ class CollectionStore:
         """Remove the collection with everything in it, in one transaction. Raises NotFoundError."""
         with self._db.write() as session:
             row = session.get(CollectionTable, collection_id, with_for_update=True)
-            if row is None:
+            if row is None or row.parent_id is not None:
                 raise NotFoundError(f"There is no collection with id {collection_id!r}.", "It may be deleted already.")
-            key = to_collection(row).vector_key
-            if session.get(DroppedCollectionTable, key) is None:
-                session.add(DroppedCollectionTable(vector_key=key, at=now()))
-            session.flush()
-            session.execute(delete(CollectionTable).where(CollectionTable.id == collection_id))
+            hidden = select(CollectionTable).where(CollectionTable.parent_id == collection_id)
+            for one in [row, *session.scalars(hidden.order_by(CollectionTable.id).with_for_update())]:
+                drop_row(session, one)
 
     def dropped(self) -> list[str]:
         """Chroma collections without a collection, oldest first: remove them there, then `forget_dropped`."""
@@ -117,15 +131,37 @@ class CollectionStore:
         with self._db.write() as session:
             session.execute(delete(DroppedCollectionTable).where(DroppedCollectionTable.vector_key == vector_key))
 
-    def _select(self, *where: Any) -> list[Collection]:
+    def vector_keys(self) -> list[str]:
+        """Names in Chroma of every index that exists, hidden ones too."""
         with self._db.read() as session:
-            rows = list(session.scalars(select(CollectionTable).where(*where).order_by(CollectionTable.name_folded)))
+            return [to_collection(row).vector_key for row in session.scalars(select(CollectionTable))]
+
+    def hidden(self, collection_id: str) -> list[Collection]:
+        """The indexes of a collection that do not answer: one being built, one kept to return to. For upkeep only."""
+        query = select(CollectionTable).where(CollectionTable.parent_id == collection_id)
+        with self._db.read() as session:
+            return [to_collection(row) for row in session.scalars(query.order_by(CollectionTable.created_at))]
+
+    def _select(self, *where: Any) -> list[Collection]:
+        query = select(CollectionTable).where(CollectionTable.parent_id.is_(None), *where)
+        with self._db.read() as session:
+            rows = list(session.scalars(query.order_by(CollectionTable.name_folded)))
             counts = _live_counts(session, [row.id for row in rows])
         return [to_collection(row, *counts.get(row.id, (0, 0))) for row in rows]
 
     def list(self) -> list[Collection]:
         """All, by name, with the numbers of documents and chunks that can answer now."""
         return self._select()
+
+
+def drop_row(session: Session, row: CollectionTable) -> None:
+    """Delete one collection row, locked, with its documents; what it leaves elsewhere is noted for the next purge."""
+    key = to_collection(row).vector_key
+    if session.get(DroppedCollectionTable, key) is None:
+        session.add(DroppedCollectionTable(vector_key=key, at=now()))
+    session.execute(delete(IndexChangeTable).where(IndexChangeTable.index_id == row.index_id))
+    session.flush()
+    session.execute(delete(CollectionTable).where(CollectionTable.id == row.id))
 
 
 def _live_counts(session: Session, ids: list[str]) -> dict[str, tuple[int, int]]:

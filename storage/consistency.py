@@ -56,11 +56,11 @@ def compare(
         IndexUnavailableError: Chroma does not answer.
     """
     chunks = ChunkStore(db)
-    live_before, known_before = chunks.live_ids(collection.id), _known_ids(db, collection.id)
-    keyword.catch_up(collection.id)
+    live_before, known_before = chunks.live_ids(collection.index_id), _known_ids(db, collection.index_id)
+    keyword.catch_up(collection.index_id)
     in_chroma = vectors.ids(collection.vector_key)
-    in_keyword = keyword.ids(collection.id)
-    live_after, known_after = chunks.live_ids(collection.id), _known_ids(db, collection.id)
+    in_keyword = keyword.ids(collection.index_id)
+    live_after, known_after = chunks.live_ids(collection.index_id), _known_ids(db, collection.index_id)
 
     live = np.intersect1d(live_before, live_after)
     ever_live = np.union1d(live_before, live_after)
@@ -90,7 +90,7 @@ def verify_vector_collections(db: Database, vectors: VectorIndex) -> list[Findin
     """Chroma collections that belong to no collection and do not wait to be dropped; `detail` is their name."""
     keys = vectors.keys()  # before SQL, so that a collection made meanwhile is not taken for a stray
     store = CollectionStore(db)
-    expected = {collection.vector_key for collection in store.list()} | set(store.dropped())
+    expected = set(store.vector_keys()) | set(store.dropped())
     return [Finding("stray_vector_collection", "", key, 1) for key in keys if key not in expected]
 
 
@@ -107,10 +107,11 @@ def rebuild_vectors(collection: Collection, db: Database, vectors: VectorIndex, 
     if drop:
         vectors.drop(collection.vector_key)
     else:
-        before = _known_ids(db, collection.id)
-        orphans = np.setdiff1d(vectors.ids(collection.vector_key), np.union1d(before, _known_ids(db, collection.id)))
+        before = _known_ids(db, collection.index_id)
+        there = vectors.ids(collection.vector_key)
+        orphans = np.setdiff1d(there, np.union1d(before, _known_ids(db, collection.index_id)))
     written = 0
-    for ids, matrix in _vector_batches(db, collection.id):
+    for ids, matrix in _vector_batches(db, collection.index_id):
         vectors.upsert(collection.vector_key, ids, matrix)
         written += len(ids)
     vectors.delete(collection.vector_key, [int(i) for i in orphans])
@@ -119,11 +120,11 @@ def rebuild_vectors(collection: Collection, db: Database, vectors: VectorIndex, 
 
 def rebuild_keyword(collection: Collection, keyword: KeywordIndex) -> int:
     """Make the keyword index of a collection anew from SQL. Gives the number of chunks in it."""
-    return keyword.rebuild(collection.id)
+    return keyword.rebuild(collection.index_id)
 
 
-def _known_ids(db: Database, collection_id: str) -> NDArray[np.int64]:
-    query = select(ChunkTable.id).where(ChunkTable.collection_id == collection_id)
+def _known_ids(db: Database, index_id: str) -> NDArray[np.int64]:
+    query = select(ChunkTable.id).where(ChunkTable.index_id == index_id)
     with db.read() as session:
         return np.array(session.scalars(query).all(), dtype=np.int64)
 
@@ -151,14 +152,14 @@ def _missing_files(collection: Collection, db: Database, files: FileStore) -> li
     return [Finding("file_missing", collection.name, f"{len(lost)} original files are gone: {some}", len(lost))]
 
 
-def _vector_batches(db: Database, collection_id: str) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+def _vector_batches(db: Database, index_id: str) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
     last = 0
     while True:
         query = (
             select(ChunkTable.id, ChunkTable.embedding)
             .join(VersionTable, VersionTable.id == ChunkTable.version_id)
             .where(
-                ChunkTable.collection_id == collection_id,
+                ChunkTable.index_id == index_id,
                 ChunkTable.id > last,
                 ChunkTable.ordinal >= 0,
                 func.coalesce(VersionTable.state, "").in_([DocumentState.READY.value, DocumentState.INDEXING.value]),

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, Programm
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from core.errors import AliothError, SchemaError, SettingsError, StorageError
+from core.errors import AliothError, SchemaError, SettingsError, StorageError, StoreUnavailableError
 from storage.tables import now
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Database:
                 raise self._explain(error) from error
             raise
         except PoolTimeoutError as error:
-            raise StorageError(
+            raise StoreUnavailableError(
                 f"The database {self.shown_url!r} had no free connection for 30 seconds.", "Try again."
             ) from error
 
@@ -111,7 +111,7 @@ class Database:
         if "no such table" in lower or "no such column" in lower or "undefined" in type(error.orig).__name__.lower():
             return SchemaError(f"{place[0].upper()}{place[1:]} is not migrated: {text}.", "Run `alioth migrate`.")
         if "locked" in lower:
-            return StorageError(
+            return StoreUnavailableError(
                 f"Cannot write to {place}: another process held its lock for {BUSY_TIMEOUT_S:.0f} seconds.",
                 "Try again, or end the process that holds it.",
             )
@@ -122,11 +122,13 @@ class Database:
                 f"Cannot open {place}: {text}.",
                 "ALIOTH_HOME must be a directory in which this user may read and write.",
             )
-        if "full" in lower or "disk i/o" in lower:
-            return StorageError(f"Cannot write to {place}: {text}.", "Free space on the disk of the data directory.")
+        if "full" in lower or "no space left" in lower or "disk i/o" in lower:
+            return StoreUnavailableError(
+                f"Cannot write to {place}: {text}.", "Free space on the disk of the data directory."
+            )
         if "malformed" in lower or "not a database" in lower:
             return StorageError(f"{place[0].upper()}{place[1:]} is damaged: {text}.", "Restore it from a backup.")
-        return StorageError(
+        return StoreUnavailableError(
             f"{place[0].upper()}{place[1:]} does not answer: {text}.", "Check ALIOTH_DATABASE_URL and the server."
         )
 

@@ -28,6 +28,31 @@ class VersionStatus:
     problems: tuple[Problem, ...]
     pages: int
     chunks: int
+    pages_done: int = 0
+    chunks_done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What answers for a path now. size: bytes."""
+
+    document_id: str
+    version_id: str
+    content_hash: str
+    size: int
+    source_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far a version is. progress: 0.0–1.0 of the whole job. pages, chunks: 0 until known."""
+
+    state: DocumentState
+    progress: float
+    pages_done: int
+    pages: int
+    chunks_done: int
+    chunks: int
 
 
 class DocumentRows:
@@ -45,6 +70,16 @@ class DocumentRows:
         """The document with exactly this path, or None."""
         rows = self._rows(_newest(collection_id, ()).where(DocumentTable.path == path))
         return rows[0] if rows else None
+
+    def under(self, collection_id: str, folder: str) -> dict[str, str]:
+        """Ids of the documents whose path begins with `folder/`, by path: the members of an archive."""
+        query = select(DocumentTable.path, DocumentTable.id).where(
+            DocumentTable.collection_id == collection_id,
+            DocumentTable.deleted_at.is_(None),
+            DocumentTable.path.startswith(f"{folder}/", autoescape=True),
+        )
+        with self._db.read() as session:  # LIKE ignores the case of ASCII letters in SQLite
+            return {path: key for path, key in session.execute(query) if path.startswith(f"{folder}/")}
 
     def get(self, document_id: str) -> DocumentRow:
         """By id. Raises NotFoundError, also when deleted."""
@@ -65,6 +100,55 @@ class DocumentRows:
                 )
                 for version, path in session.execute(query):
                     out[version.id] = _status(version, path)
+        return out
+
+    def current(self, collection_id: str, paths: Sequence[str]) -> dict[str, Current]:
+        """Of these paths, the documents whose newest version answers now: nothing newer is under way or failed."""
+        other = aliased(VersionTable)
+        newer = select(other.id).where(
+            other.document_id == DocumentTable.id,
+            other.number > VersionTable.number,
+            other.state != DocumentState.DELETED.value,
+        )
+        out: dict[str, Current] = {}
+        with self._db.read() as session:
+            for part in slices(paths, 500):
+                query = (
+                    select(
+                        DocumentTable.path,
+                        DocumentTable.id,
+                        VersionTable.id,
+                        VersionTable.content_hash,
+                        VersionTable.size,
+                        DocumentTable.source_id,
+                    )
+                    .join(VersionTable, VersionTable.id == DocumentTable.live_version_id)
+                    .where(
+                        DocumentTable.collection_id == collection_id,
+                        DocumentTable.path.in_(part),
+                        DocumentTable.deleted_at.is_(None),
+                        VersionTable.state == DocumentState.READY.value,
+                        ~newer.exists(),
+                    )
+                )
+                out.update((row[0], Current(*row[1:])) for row in session.execute(query))
+        return out
+
+    def stages(self, version_ids: Sequence[str]) -> dict[str, Stage]:
+        """How far each version is; purged ones are absent. Light enough for thousands at every redraw of a bar."""
+        out: dict[str, Stage] = {}
+        with self._db.read() as session:
+            for part in slices(version_ids, 5000):
+                query = select(
+                    VersionTable.id,
+                    VersionTable.state,
+                    VersionTable.progress,
+                    VersionTable.pages_done,
+                    VersionTable.pages,
+                    VersionTable.chunks_done,
+                    VersionTable.chunk_count,
+                ).where(VersionTable.id.in_(part))
+                out.update((row[0], Stage(DocumentState(row[1]), *row[2:])) for row in session.execute(query))
         return out
 
     def pending(self, collection_id: str | None = None) -> int:
@@ -114,6 +198,10 @@ def to_row(document: DocumentTable, version: VersionTable) -> DocumentRow:
         error=version.error,
         created_at=document.created_at,
         updated_at=version.updated_at,
+        pages_done=version.pages_done,
+        chunks_done=version.chunks_done,
+        attempts=version.attempts,
+        lost_in=tuple(version.lost_in),
     )
 
 
@@ -164,4 +252,6 @@ def _status(version: VersionTable, path: str) -> VersionStatus:
         problems=_problems(version.problems),
         pages=version.pages,
         chunks=version.chunk_count,
+        pages_done=version.pages_done,
+        chunks_done=version.chunks_done,
     )

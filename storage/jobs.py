@@ -1,106 +1,44 @@
-"""The work on versions: claim with a lease, report, store chunks, fail, give back."""
+"""The work on versions: report, store chunks, fail. Claiming and giving back is in storage.claiming."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import AliothError, LeaseLostError, NotFoundError, StorageError
-from core.types import FINAL_STATES, Collection, DocumentState, NewChunk, Problem
-from storage.collections import to_collection
-from storage.database import Database, slices
-from storage.tables import ChunkTable, CollectionTable, DocumentTable, VersionTable, now
+from core.errors import AliothError, NotFoundError, StorageError
+from core.types import FINAL_STATES, DocumentState, NewChunk, Problem
+from storage.claiming import ClaimedVersion, Claiming, drop_lease, error_dict, own
+from storage.sketches import put_sketch
+from storage.tables import ChunkTable, CollectionTable, VersionTable, now
 
-_FINAL = [state.value for state in FINAL_STATES]
-_UNFINISHED = [state.value for state in DocumentState if state not in FINAL_STATES]
+__all__ = ["ClaimedVersion", "Jobs", "own", "storable"]
 
-
-@dataclass(frozen=True, slots=True)
-class ClaimedVersion:
-    """One version that this worker holds. attempts: counts this one."""
-
-    version_id: str
-    document_id: str
-    collection_id: str
-    collection: Collection
-    path: str
-    number: int
-    content_hash: str
-    size: int
-    attempts: int
+EMBEDDING_FROM: Final = 0.4
+"""Progress of a version whose chunks are about to be embedded."""
+INDEXING_FROM: Final = 0.9
+"""Progress of a version whose chunks are stored."""
 
 
-class Jobs:
-    """The working half of DocumentStore.
+class Jobs(Claiming):
+    """The working half of DocumentStore. See Claiming for `worker`."""
 
-    `worker` names one claiming loop and must be unique among all that ever run: host, process and a random part.
-    """
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
-    def claim(
+    def set_state(
         self,
+        version_id: str,
         worker: str,
-        limit: int,
-        lease_s: float,
-        version_ids: Sequence[str] | None = None,
-        max_attempts: int = 3,
-    ) -> list[ClaimedVersion]:
-        """Take up to `limit` versions: queued ones, and ones whose worker has been silent over its lease.
-
-        Higher priority first, then the oldest. No two workers ever hold one version. A version that was taken
-        `max_attempts` times without an end becomes failed with code `poison`: it kills its workers.
-
-        Args:
-            lease_s: seconds until others may take it, unless renewed.
-            version_ids: only among these.
-        """
-        taken: list[str] = []
-        with self._db.write() as session:
-            clock = self._db.clock(session)
-            for part in [None] if version_ids is None else slices(version_ids, 5000):
-                while len(taken) < limit:
-                    rows = self._claimable(session, clock, limit - len(taken), part)
-                    for row in rows:
-                        if row.attempts >= max_attempts:
-                            _poison(row, clock)
-                        else:
-                            _take(row, worker, clock, lease_s)
-                            taken.append(row.id)
-                    session.flush()
-                    if not rows:
-                        break
-            return self._claimed(session, taken)
-
-    def renew(self, worker: str, version_ids: Sequence[str], lease_s: float) -> list[str]:
-        """Prolong leases to `lease_s` seconds from now. Gives the ids this worker still holds."""
-        with self._db.write() as session:
-            clock = self._db.clock(session)
-            held = self._held(session, worker, version_ids)
-            for row in held:
-                row.lease_until = clock + timedelta(seconds=lease_s)
-            still = {row.id for row in held}
-        return [version_id for version_id in version_ids if version_id in still]
-
-    def release(self, worker: str) -> None:
-        """Give back everything this worker holds, to be taken by others at once; the attempt does not count."""
-        with self._db.write() as session:
-            for row in self._held(session, worker, None):
-                row.state = DocumentState.QUEUED.value
-                row.attempts = max(0, row.attempts - 1)
-                row.progress = 0.0
-                _drop_lease(row)
-
-    def set_state(self, version_id: str, worker: str, state: DocumentState, progress: float | None = None) -> None:
-        """Report a working stage and progress (0.0–1.0). Raises LeaseLostError."""
+        state: DocumentState,
+        progress: float | None = None,
+        *,
+        pages_done: int | None = None,
+        pages: int | None = None,
+        chunks_done: int | None = None,
+    ) -> None:
+        """Report a working stage, progress (0.0–1.0), pages read of how many, chunks done. Raises LeaseLostError."""
         if state in FINAL_STATES:
             raise StorageError(
                 f"Cannot set state {state.value!r}: final states come from switch, fail and delete.", "Call those."
@@ -111,6 +49,30 @@ class Jobs:
             row.updated_at = now()
             if progress is not None:
                 row.progress = min(1.0, max(0.0, progress))
+            if pages_done is not None:
+                row.pages_done = pages_done
+            if pages is not None:
+                row.pages = pages
+            if chunks_done is not None:
+                row.chunks_done = chunks_done
+
+    def expect_chunks(self, version_id: str, worker: str, count: int, reused: int = 0) -> None:
+        """Chunking gave `count` chunks, embedding begins; rows of an earlier attempt beyond them are set aside.
+
+        Args:
+            reused: chunks whose embedding is known already; kept as the fact `chunks_reused`.
+
+        Raises:
+            LeaseLostError: another worker took the version over, or it was deleted.
+        """
+        with self._db.write() as session:
+            row = own(session, version_id, worker)
+            _expect(session, row, count)
+            row.state, row.progress = DocumentState.EMBEDDING.value, EMBEDDING_FROM
+            row.chunks_done = reused
+            row.pages_done = row.pages
+            row.facts = {**row.facts, "chunks_reused": reused}
+            row.updated_at = now()
 
     def describe(
         self,
@@ -122,11 +84,13 @@ class Jobs:
         pages: int,
         problems: Sequence[Problem],
         facts: Mapping[str, Any],
+        sketch: Sequence[int] = (),
     ) -> None:
-        """Keep what the parser found. Raises LeaseLostError."""
+        """Keep what the parser found; sketch: of ingest.near_duplicates, empty for none. Raises LeaseLostError."""
         with self._db.write() as session:
             row = own(session, version_id, worker)
-            row.media_type, row.title, row.pages = media_type, _storable(title), pages
+            put_sketch(session, version_id, row.collection_id, sketch)
+            row.media_type, row.title, row.pages = media_type, storable(title), pages
             row.problems = [problem.to_dict() for problem in problems]
             row.facts = dict(facts)
             row.updated_at = now()
@@ -137,15 +101,18 @@ class Jobs:
         worker: str,
         chunks: Sequence[NewChunk],
         tokens: Sequence[str],
-        embeddings: NDArray[np.float32],
+        embeddings: NDArray[np.float32] | NDArray[np.float16],
+        start: int | None = None,
     ) -> list[int]:
-        """Replace the chunk rows of this version; state becomes indexing.
+        """Write chunk rows; those of an earlier attempt at the same places are replaced and keep their ids.
 
-        A second attempt keeps the ids of the first, so that its upsert covers what a killed worker left in Chroma.
+        So a second attempt's upsert covers what a killed worker left in Chroma.
 
         Args:
             tokens: search tokens of each chunk, separated by blanks.
-            embeddings: (n, dim) float32, norm 1; kept as float16.
+            embeddings: (n, dim) of norm 1; float32 is kept as float16, float16 as it is.
+            start: place of the first chunk, after `expect_chunks`, when these are a slice of the version's chunks.
+                None: they are all of them, and the state becomes indexing.
 
         Returns:
             Chunk ids in the order of `chunks`.
@@ -154,140 +121,66 @@ class Jobs:
             LeaseLostError: another worker took the version over, or it was deleted.
             StorageError: lengths differ, wrong dimension, or a number that is not finite.
         """
+        first = start or 0
         with self._db.write() as session:
             row = own(session, version_id, worker)
-            _check_embeddings(session, row, chunks, tokens, embeddings)
-            kept = _reuse_ids(session, version_id, len(chunks))
+            index_id = _check_embeddings(session, row, chunks, tokens, embeddings)
+            if start is None:
+                _expect(session, row, len(chunks))
+                row.state, row.progress = DocumentState.INDEXING.value, INDEXING_FROM
+                row.chunks_done = len(chunks)
+            kept = _reuse_ids(session, version_id, first, len(chunks))
             packed = np.ascontiguousarray(embeddings).astype("<f2")
             rows = [
                 {
                     "version_id": version_id,
-                    "collection_id": row.collection_id,
-                    "ordinal": place,
-                    "context": _storable(chunk.context),
-                    "text": _storable(chunk.text),
-                    "tokens": _storable(tokens[place]),
+                    "index_id": index_id,
+                    "ordinal": first + place,
+                    "context": storable(chunk.context),
+                    "text": storable(chunk.text),
+                    "tokens": storable(tokens[place]),
                     "locator": chunk.locator.to_dict(),
                     "n_tokens": chunk.n_tokens,
                     "embedding": packed[place].tobytes(),
                 }
                 for place, chunk in enumerate(chunks)
             ]
-            for place, chunk_id in kept.items():
-                rows[place]["id"] = chunk_id
+            for place, one in enumerate(rows):
+                if first + place in kept:
+                    one["id"] = kept[first + place]
             _insert(session, [r for r in rows if "id" in r])
             _insert(session, [r for r in rows if "id" not in r])
-            row.chunk_count = len(chunks)
-            row.state = DocumentState.INDEXING.value
             row.updated_at = now()
-            return list(
-                session.scalars(
-                    select(ChunkTable.id)
-                    .where(ChunkTable.version_id == version_id, ChunkTable.ordinal >= 0)
-                    .order_by(ChunkTable.ordinal)
-                )
-            )
+            return _ids(session, version_id, first, len(chunks))
+
+    def chunk_ids(self, version_id: str) -> list[int]:
+        """Ids of the version's chunks in order, those set aside left out."""
+        with self._db.read() as session:
+            return _ids(session, version_id, 0, None)
 
     def fail(self, version_id: str, worker: str, error: AliothError) -> None:
-        """End in state failed; the document's live version goes on answering. Raises LeaseLostError."""
+        """End in state failed; the document's live version goes on answering. Raises LeaseLostError.
+
+        When newer bytes have been submitted meanwhile, nobody waits for this version: it ends as deleted.
+        """
         with self._db.write() as session:
             row = own(session, version_id, worker)
-            detail: dict[str, Any] = {"code": error.code, "message": error.message, "hint": error.hint}
-            page = getattr(error, "page", None)
-            if page is not None:
-                detail["page"] = page
-            row.state, row.error, row.updated_at = DocumentState.FAILED.value, detail, now()
-            _drop_lease(row)
-
-    def _claimable(
-        self, session: Session, clock: datetime, limit: int, among: Sequence[str] | None
-    ) -> Sequence[VersionTable]:
-        query = (
-            select(VersionTable)
-            .where(
-                VersionTable.state.in_(_UNFINISHED),
-                or_(VersionTable.lease_owner.is_(None), VersionTable.lease_until < clock),
-            )
-            .order_by(VersionTable.priority.desc(), VersionTable.created_at, VersionTable.number, VersionTable.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .execution_options(populate_existing=True)
-        )
-        if among is not None:
-            query = query.where(VersionTable.id.in_(among))
-        return session.scalars(query).all()
-
-    def _claimed(self, session: Session, ids: Sequence[str]) -> list[ClaimedVersion]:
-        query = (
-            select(VersionTable, DocumentTable.path, CollectionTable)
-            .join(DocumentTable, DocumentTable.id == VersionTable.document_id)
-            .join(CollectionTable, CollectionTable.id == VersionTable.collection_id)
-            .where(VersionTable.id.in_(ids))
-        )
-        found = {
-            row.id: ClaimedVersion(
-                row.id,
-                row.document_id,
-                row.collection_id,
-                to_collection(collection),
-                path,
-                row.number,
-                row.content_hash,
-                row.size,
-                row.attempts,
-            )
-            for row, path, collection in session.execute(query)
-        }
-        return [found[version_id] for version_id in ids if version_id in found]
-
-    def _held(self, session: Session, worker: str, version_ids: Sequence[str] | None) -> list[VersionTable]:
-        out: list[VersionTable] = []
-        for part in [None] if version_ids is None else slices(version_ids, 5000):
-            query = select(VersionTable).where(VersionTable.lease_owner == worker, VersionTable.state.in_(_UNFINISHED))
-            if part is not None:
-                query = query.where(VersionTable.id.in_(part))
-            out.extend(session.scalars(query.order_by(VersionTable.id).with_for_update()))
-        return out
+            row.state, row.error, row.updated_at = DocumentState.FAILED.value, error_dict(error), now()
+            if _is_superseded(session, row):
+                row.state = DocumentState.DELETED.value
+            drop_lease(row)
 
 
-def own(session: Session, version_id: str, worker: str) -> VersionTable:
-    """The version's row, locked, if `worker` holds its lease. Raises LeaseLostError."""
-    query = select(VersionTable).where(VersionTable.id == version_id).with_for_update()
-    row = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
-    if row is None or row.lease_owner != worker or row.state in _FINAL:
-        raise LeaseLostError(
-            f"Worker {worker!r} no longer holds version {version_id!r}: it was deleted or taken over.",
-            "Nothing needs to be done; the other worker finishes it.",
-        )
-    return row
+def _is_superseded(session: Session, row: VersionTable) -> bool:
+    newer = select(VersionTable.id).where(
+        VersionTable.document_id == row.document_id,
+        VersionTable.number > row.number,
+        VersionTable.state != DocumentState.DELETED.value,
+    )
+    return session.scalar(newer.limit(1)) is not None
 
 
-def _take(row: VersionTable, worker: str, clock: datetime, lease_s: float) -> None:
-    row.attempts += 1
-    row.state = DocumentState.PARSING.value
-    row.progress = 0.0
-    row.lease_owner = worker
-    row.lease_until = clock + timedelta(seconds=lease_s)
-    row.updated_at = now()
-
-
-def _poison(row: VersionTable, clock: datetime) -> None:
-    row.state = DocumentState.FAILED.value
-    row.error = {
-        "code": "poison",
-        "message": f"Gave up after {row.attempts} attempts: each time the worker died or fell silent.",
-        "hint": "Look into the worker's log; then try this file again alone.",
-    }
-    row.updated_at = now()
-    row.lease_owner = None  # lease_until stays: purging waits for a worker that may still be alive
-
-
-def _drop_lease(row: VersionTable) -> None:
-    row.lease_owner = None
-    row.lease_until = None
-
-
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """PostgreSQL keeps no NUL, and neither keeps half of a surrogate pair."""
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")
@@ -299,8 +192,9 @@ def _check_embeddings(
     row: VersionTable,
     chunks: Sequence[NewChunk],
     tokens: Sequence[str],
-    embeddings: NDArray[np.float32],
-) -> None:
+    embeddings: NDArray[np.float32] | NDArray[np.float16],
+) -> str:
+    """The index they go into. Raises StorageError."""
     collection = session.get(CollectionTable, row.collection_id)
     if collection is None:
         raise NotFoundError(f"There is no collection with id {row.collection_id!r}.", "It may have been deleted.")
@@ -316,22 +210,46 @@ def _check_embeddings(
         raise StorageError(
             f"Cannot store chunks of version {row.id!r}: an embedding is not finite.", "Check the embedder."
         )
+    return collection.index_id
 
 
-def _reuse_ids(session: Session, version_id: str, count: int) -> dict[int, int]:
-    """Ordinal to id of an earlier attempt's rows, which go; surplus rows stay set aside until the purge."""
-    old = session.execute(
-        select(ChunkTable.id, ChunkTable.ordinal).where(ChunkTable.version_id == version_id).order_by(ChunkTable.id)
-    ).all()
-    ids = [chunk_id for chunk_id, _ in old]
-    if not ids:
-        return {}
-    kept = dict(enumerate(ids[:count]))
-    last = ids[min(count, len(ids)) - 1] if count else 0
-    ours = ChunkTable.version_id == version_id
-    session.execute(delete(ChunkTable).where(ours, ChunkTable.id <= last))
-    session.execute(update(ChunkTable).where(ours, ChunkTable.id > last).values(ordinal=-(ChunkTable.id % 2**31)))
+def _expect(session: Session, row: VersionTable, count: int) -> None:
+    """The version will have `count` chunks.
+
+    Surplus rows of an earlier attempt stay set aside until the purge; those set aside before come back where there is
+    room again.
+    """
+    ours = ChunkTable.version_id == row.id
+    session.execute(
+        update(ChunkTable).where(ours, ChunkTable.ordinal >= count).values(ordinal=-1 - (ChunkTable.id % 2**31))
+    )
+    aside = session.scalars(select(ChunkTable.id).where(ours, ChunkTable.ordinal < 0).order_by(ChunkTable.id)).all()
+    if aside:
+        taken = set(session.scalars(select(ChunkTable.ordinal).where(ours, ChunkTable.ordinal >= 0)))
+        free = (place for place in range(count) if place not in taken)
+        back = [{"id": chunk_id, "ordinal": place} for chunk_id, place in zip(aside, free, strict=False)]
+        if back:
+            session.execute(update(ChunkTable), back)
+    row.chunk_count = count
+
+
+def _reuse_ids(session: Session, version_id: str, first: int, count: int) -> dict[int, int]:
+    """Ordinal to id of an earlier attempt's rows at these places, which go."""
+    ours = (ChunkTable.version_id == version_id, ChunkTable.ordinal >= first, ChunkTable.ordinal < first + count)
+    kept = {
+        ordinal: chunk_id
+        for ordinal, chunk_id in session.execute(select(ChunkTable.ordinal, ChunkTable.id).where(*ours))
+    }
+    if kept:
+        session.execute(delete(ChunkTable).where(*ours))
     return kept
+
+
+def _ids(session: Session, version_id: str, first: int, count: int | None) -> list[int]:
+    query = select(ChunkTable.id).where(ChunkTable.version_id == version_id, ChunkTable.ordinal >= first)
+    if count is not None:
+        query = query.where(ChunkTable.ordinal < first + count)
+    return list(session.scalars(query.order_by(ChunkTable.ordinal)))
 
 
 def _insert(session: Session, rows: list[dict[str, Any]]) -> None:

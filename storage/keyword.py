@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from core.errors import StorageError
 from core.text import segment
-from storage.changes import Applied, ChangeFeed, KeywordRow
+from storage.changes import Applied, ChangeFeed, KeywordRow, PositionGone
 from storage.database import Database
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,10 @@ class KeywordIndex:
         if not (self._folder / collection_id).is_dir():
             return np.zeros(0, dtype=np.int64)
         return self._guarded(collection_id, lambda: self._replica(collection_id).ids())
+
+    def prune_changes(self) -> int:
+        """Remove changes so old that a replica which lacks them is made anew. Gives how many."""
+        return self._feed.prune()
 
     def rebuild(self, collection_id: str) -> int:
         """Make the index of one collection anew from SQL. Gives the number of chunks in it."""
@@ -152,6 +156,7 @@ class _Replica:
         self._inode = 0
         self._searcher: Any = None
         self._applied: Applied | None = None
+        self._written: dict[str, int] = {}
 
     def shows(self, wanted: Applied) -> bool:
         """Whether searches here see everything up to `wanted`; reads another process's commit if there is one."""
@@ -198,15 +203,19 @@ class _Replica:
                 return 0
             applied = self._applied
             if applied is not None and not self._feed.contains(self._collection_id, applied):
-                logger.warning("keyword index of %s belongs to another history", self._collection_id)
+                logger.warning("keyword index of %s is far behind or belongs to another history", self._collection_id)
                 self._remove()
                 applied = None
             before = applied.number if applied else 0
             with self._mutex, _tantivy_faults():
                 self._index = None  # a writer must know the files of the folder as it is now
                 self._open()
-                number = self._apply(applied)
+                try:
+                    number = self._apply(applied)
+                except PositionGone as gone:  # pruned since it was looked up
+                    raise _Damaged(str(gone)) from gone
                 self._load()
+                self._check_written()
             return number - before
 
     def wipe(self) -> None:
@@ -214,6 +223,7 @@ class _Replica:
             self._remove()
 
     def _apply(self, applied: Applied | None) -> int:
+        self._written = {}
         writer = self._index.writer(_HEAP_BYTES, 1)
         try:
             newest = self._feed.after(self._collection_id, applied)
@@ -224,6 +234,7 @@ class _Replica:
                 writer.delete_documents_by_term("version", version_id)
                 for row in self._feed.rows(version_id):
                     writer.add_document(_document(row))
+                    self._written[version_id] = self._written.get(version_id, 0) + 1
                     pending += 1
                 if pending >= _COMMIT_ROWS and newest.resumable:
                     _mark(writer, newest.reached(version_id))
@@ -234,6 +245,20 @@ class _Replica:
             return newest.end.number
         finally:
             writer.wait_merging_threads()
+
+    def _check_written(self) -> None:
+        """Count the entries of every version that was just added: a search must never see a part of one.
+
+        The switch has checked that SQL holds all chunks of a version, so these are as many as it has chunks.
+        """
+        import tantivy
+
+        for version_id, rows in self._written.items():
+            query = tantivy.Query.term_query(self._index.schema, "version", version_id, index_option="basic")
+            found = self._searcher.search(query, limit=1, count=True).count
+            if found != rows:
+                raise _Damaged(f"version {version_id} has {found} entries for {rows} chunks")
+        self._written = {}
 
     def _open(self) -> None:
         import tantivy

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, delete, exists, func, or_, select
 from sqlalchemy.orm import Session
 
+from core.errors import OriginalGoneError
 from core.types import DocumentState
 from storage.collections import to_collection
-from storage.database import Database
+from storage.database import Database, slices
 from storage.document_rows import lock_collection
 from storage.tables import ChunkTable, CollectionTable, DocumentTable, VersionTable
 
@@ -87,18 +88,56 @@ class Purging:
         with self._db.read() as session:
             return _in_use(session, content_hash)
 
+    def without_rows(self, chunk_ids: Sequence[int]) -> list[int]:
+        """Which of these chunk ids have no row (any more)."""
+        known: set[int] = set()
+        with self._db.read() as session:
+            for part in slices(chunk_ids, 5000):
+                known.update(session.scalars(select(ChunkTable.id).where(ChunkTable.id.in_(part))))
+        return [chunk_id for chunk_id in chunk_ids if chunk_id not in known]
+
+    def collection_exists(self, collection_id: str) -> bool:
+        """Whether the collection has not been dropped."""
+        with self._db.read() as session:
+            return session.get(CollectionTable, collection_id) is not None
+
+    def hashes_in_use(self) -> set[str]:
+        """Content hashes of every version that is not deleted."""
+        with self._db.read() as session:
+            return set(
+                session.scalars(select(VersionTable.content_hash).where(VersionTable.state != _DELETED).distinct())
+            )
+
     def remove_unused(self, content_hash: str, remove: Callable[[str], None]) -> bool:
         """Call `remove(content_hash)` if no version needs these bytes; no submission can come in between.
 
-        Who submits puts the file first and looks once more after `submit` that it is there. True when removed.
+        Who submits puts the file first, and `submit` looks once more, in its own transaction. True when removed.
         """
         with self._db.write() as session:
-            if self._db.dialect == "postgresql":
-                session.execute(select(func.pg_advisory_xact_lock(func.hashtext(content_hash))))
+            _lock_hash(session, content_hash)
             if _in_use(session, content_hash):
                 return False
             remove(content_hash)
             return True
+
+
+def require_original(session: Session, content_hash: str, is_kept: Callable[[str], bool]) -> None:
+    """Check in a submission's transaction that no purge took the file away; from then on none will.
+
+    Raises:
+        OriginalGoneError: it is not there.
+    """
+    _lock_hash(session, content_hash)
+    if not is_kept(content_hash):
+        raise OriginalGoneError(
+            f"Cannot submit the file {content_hash!r}: it is not in the file store.", "Put it there again."
+        )
+
+
+def _lock_hash(session: Session, content_hash: str) -> None:
+    """One decision about a file at a time. On SQLite every writing transaction is alone anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtext(content_hash))))
 
 
 def _in_use(session: Session, content_hash: str) -> bool:

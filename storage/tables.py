@@ -136,7 +136,11 @@ class AuditTable(Table):
 class CollectionTable(Table):
     """fingerprint: JSON of core.types.Fingerprint. changes: number of the newest row in index_changes.
 
-    settings: what differs from the instance's ingest settings, e.g. chunk_tokens.
+    settings: what it has of its own instead of the instance's ingest settings, e.g. chunk_tokens.
+    index_id: names the index in Chroma, among the keyword replicas and in `chunks`. Fingerprint, settings, index_id
+    and changes are one index; a reindex exchanges them with those of a hidden row.
+    parent_id, purpose: of a hidden row only: the collection it belongs to, and building, previous or returning (see
+    storage/reindex.py). No foreign key: who deletes a collection deletes its hidden rows by hand.
     """
 
     __tablename__ = "collections"
@@ -146,11 +150,17 @@ class CollectionTable(Table):
     fingerprint: Mapped[dict[str, Any]] = mapped_column(JSON)
     changes: Mapped[int] = mapped_column(BigInteger, default=0)
     settings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
+    index_id: Mapped[str] = mapped_column(String(32), default="", server_default="", index=True)
+    parent_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    purpose: Mapped[str] = mapped_column(String(10), default="", server_default="")
     created_at: Mapped[datetime]
 
 
 class DocumentTable(Table):
-    """Identity is (collection, path). A deleted document keeps its row with deleted_at until it is purged."""
+    """Identity is (collection, path). A deleted document keeps its row with deleted_at until it is purged.
+
+    source_id: the source whose document it is; only its sync may replace or delete it. Empty: added by hand.
+    """
 
     __tablename__ = "documents"
     __table_args__ = (UniqueConstraint("collection_id", "path"),)
@@ -159,17 +169,22 @@ class DocumentTable(Table):
     path: Mapped[str] = mapped_column(String(1000))
     live_version_id: Mapped[str | None] = mapped_column(String(32), index=True)
     newest: Mapped[int] = mapped_column(Integer, default=0)
+    source_id: Mapped[str | None] = mapped_column(String(32), index=True)
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 
 
 class VersionTable(Table):
-    """One document at one content hash, and the job that makes it searchable."""
+    """One document at one content hash, and the job that makes it searchable.
+
+    due: decides the order within one priority; when it was queued, later for a large file. lost_in: the stage of each
+    attempt whose worker ended or fell silent.
+    """
 
     __tablename__ = "versions"
     __table_args__ = (
         UniqueConstraint("document_id", "number"),
-        Index("ix_versions_state_priority", "state", "priority", "created_at"),
+        Index("ix_versions_state_priority", "state", "priority", "due"),
     )
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     document_id: Mapped[str] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"), index=True)
@@ -192,6 +207,8 @@ class VersionTable(Table):
     facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     pages_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     chunks_done: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    due: Mapped[datetime | None]
+    lost_in: Mapped[list[Any]] = mapped_column(JSON, default=list, server_default="[]")
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -226,11 +243,16 @@ class SourceTable(Table):
 
 
 class SourceEntryTable(Table):
-    """A document that a source brought in. size, modified_ns: of the file when it was read, to skip unchanged ones."""
+    """A document that a file of a source became; an archive becomes several.
+
+    file: the logical path of the file; path: of the document. content_hash, size, modified_ns: of the file when it
+    was read, to skip unchanged ones.
+    """
 
     __tablename__ = "source_entries"
     source_id: Mapped[str] = mapped_column(ForeignKey("sources.id", ondelete="CASCADE"), primary_key=True)
     path: Mapped[str] = mapped_column(String(1000), primary_key=True)
+    file: Mapped[str] = mapped_column(String(1000))
     document_id: Mapped[str] = mapped_column(String(32), index=True)
     content_hash: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
@@ -238,7 +260,10 @@ class SourceEntryTable(Table):
 
 
 class ChunkTable(Table):
-    """Text, place, search tokens (blank-separated) and embedding (float16 bytes). Ids are never used twice."""
+    """Text, place, search tokens (blank-separated) and embedding (float16 bytes). Ids are never used twice.
+
+    index_id: the index (collections.index_id) they are part of; it stays when a reindex moves that to another row.
+    """
 
     __tablename__ = "chunks"
     __table_args__ = (
@@ -247,7 +272,7 @@ class ChunkTable(Table):
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     version_id: Mapped[str] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"))
-    collection_id: Mapped[str] = mapped_column(String(32), index=True)
+    index_id: Mapped[str] = mapped_column(String(32), index=True)
     ordinal: Mapped[int] = mapped_column(Integer)
     context: Mapped[str] = mapped_column(Text, default="")
     text: Mapped[str] = mapped_column(Text)
@@ -261,7 +286,7 @@ class IndexChangeTable(Table):
     """What keyword replicas must apply, in order. Its number is taken under the collection's row lock."""
 
     __tablename__ = "index_changes"
-    collection_id: Mapped[str] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True)
+    index_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     kind: Mapped[str] = mapped_column(String(8))  # "add" or "remove"
     version_id: Mapped[str] = mapped_column(String(32))
@@ -273,6 +298,14 @@ class DroppedCollectionTable(Table):
     __tablename__ = "dropped_collections"
     vector_key: Mapped[str] = mapped_column(String(120), primary_key=True)
     at: Mapped[datetime]
+
+
+class ReplacedVersionTable(Table):
+    """Version ids as citations of old answers hold them, and the version of the same bytes that took their place."""
+
+    __tablename__ = "replaced_versions"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    version_id: Mapped[str] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), index=True)
 
 
 class FileBlobTable(Table):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,12 +12,15 @@ from sqlalchemy import select
 from core.errors import NotFoundError
 from core.types import DocumentState, Problem
 from storage.database import Database
-from storage.tables import DocumentTable, VersionTable
+from storage.tables import DocumentTable, ReplacedVersionTable, VersionTable
 
 
 @dataclass(frozen=True, slots=True)
 class StoredVersion:
-    """One version of a document that is not deleted. live: it is the one that answers now. size in bytes."""
+    """One version of a document that is not deleted. live: it is the one that answers now. size in bytes.
+
+    facts: JSON form of ingest.report.IngestReport without its warnings, which are `problems`; empty until parsed.
+    """
 
     id: str
     document_id: str
@@ -35,6 +38,7 @@ class StoredVersion:
     problems: tuple[Problem, ...]
     error: Mapping[str, Any] | None
     created_at: datetime
+    facts: Mapping[str, Any]
 
 
 class VersionStore:
@@ -44,12 +48,15 @@ class VersionStore:
         self._db = db
 
     def get(self, version_id: str) -> StoredVersion:
-        """By id; a superseded version is found until it is purged.
+        """By id; a superseded version is found until it is purged. An id from before a reindex finds its successor.
 
         Raises:
             NotFoundError: no such version, or its document was deleted.
         """
-        found = self._load(VersionTable.id == version_id)
+        replaced = select(ReplacedVersionTable.version_id).where(ReplacedVersionTable.id == version_id)
+        with self._db.read() as session:
+            current = session.scalar(replaced) or version_id
+        found = self._load(VersionTable.id == current)
         if not found:
             raise NotFoundError(f"There is no version with id {version_id!r}.", "Its document may have been replaced.")
         return found[0]
@@ -57,6 +64,12 @@ class VersionStore:
     def of_document(self, document_id: str) -> list[StoredVersion]:
         """All versions of a document, newest first; empty when there is none."""
         return self._load(VersionTable.document_id == document_id)
+
+    def facts(self, version_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """The `facts` of each of these versions by id; unknown ones are absent."""
+        query = select(VersionTable.id, VersionTable.facts).where(VersionTable.id.in_(version_ids))
+        with self._db.read() as session:
+            return {version_id: facts or {} for version_id, facts in session.execute(query)}
 
     def _load(self, condition: Any) -> list[StoredVersion]:
         query = (
@@ -87,4 +100,5 @@ def _version(version: VersionTable, document: DocumentTable) -> StoredVersion:
         problems=tuple(Problem(p["code"], p["message"], p.get("page")) for p in version.problems),
         error=version.error,
         created_at=version.created_at,
+        facts=version.facts or {},
     )

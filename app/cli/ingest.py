@@ -1,4 +1,4 @@
-"""`alioth ingest`: add, list, show, retry, delete."""
+"""`alioth ingest`: add, list, show, retry, cancel, delete."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli import sync
 from app.cli.state import CollectionOption, JsonOption, print_error, print_json, print_table, say, state_of
 from core.errors import AliothError, NotFoundError
-from core.types import DocumentRow, DocumentState, Role
+from core.types import FINAL_STATES, DocumentRow, DocumentState, Role
 
 if TYPE_CHECKING:
     from app.cli.state import State
 
-app = typer.Typer(help="Documents: add, list, show, retry, delete.", no_args_is_help=True)
+app = typer.Typer(help="Documents: add, sync, list, show, retry, cancel, delete.", no_args_is_help=True)
 DocumentsArgument = Annotated[list[str], typer.Argument(metavar="DOCUMENT...", help="Paths as `ingest list` shows.")]
 
 
@@ -34,6 +35,11 @@ def row_json(row: DocumentRow) -> dict[str, Any]:
         "media_type": row.media_type,
         "size": row.size,
         "searchable": row.live_version_id is not None,
+        "progress": round(row.progress, 3),
+        "pages_done": row.pages_done,
+        "chunks_done": row.chunks_done,
+        "attempts": row.attempts,
+        "lost_in": list(row.lost_in),
     }
 
 
@@ -62,10 +68,15 @@ def add(
     rows = ingestion.report()
     failed = [row for row in rows if row["state"] == DocumentState.FAILED.value]
     if json:
-        skipped = [str(path) for path in found.skipped]
-        print_json({"collection": target.name, "documents": rows, "skipped": skipped, **ingestion.totals()})
+        skipped = [*map(str, found.skipped), *ingestion.left_out]
+        deleted = ingestion.deleted
+        print_json(
+            {"collection": target.name, "documents": rows, "skipped": skipped, "deleted": deleted, **ingestion.totals()}
+        )
     else:
-        _say_skipped(found.skipped)
+        _say_skipped([*found.skipped, *map(Path, ingestion.left_out)])
+        if ingestion.deleted:
+            say(f"Deleted {len(ingestion.deleted)} documents that their archive no longer holds.")
         _say_outcome(ingestion.totals(), failed, wait)
     if failed or refused:
         raise typer.Exit(1)
@@ -84,8 +95,9 @@ def _say_outcome(totals: dict[str, Any], failed: list[dict[str, Any]], waited: b
     if not waited:
         say(f"{totals['submitted']} submitted, {totals['unchanged']} unchanged. See `alioth ingest list`.")
         return
+    cancelled = f"{totals['cancelled']} cancelled or replaced, " if totals["cancelled"] else ""
     say(
-        f"{totals['ready']} ready, {totals['unchanged']} unchanged, {totals['failed']} failed; "
+        f"{totals['ready']} ready, {totals['unchanged']} unchanged, {cancelled}{totals['failed']} failed; "
         f"{totals['chunks']} chunks in {totals['seconds']:.1f} s."
     )
 
@@ -109,13 +121,28 @@ def list_(
         return
     print_table(
         ("path", "state", "version", "pages", "chunks", "problems"),
-        ((r.path, r.state.value, r.version, r.pages, r.chunks, _problem_text(r)) for r in rows),
+        ((r.path, r.state.value, r.version, *_counts(r), _problem_text(r)) for r in rows),
     )
+
+
+def _counts(row: DocumentRow) -> tuple[str, str]:
+    """Pages and chunks; while it is under way, how many of them are done."""
+    pages, chunks = str(row.pages), str(row.chunks)
+    if row.state is DocumentState.PARSING and row.pages_done:
+        pages = f"{row.pages_done}/{row.pages}"
+    if row.state in (DocumentState.EMBEDDING, DocumentState.INDEXING):
+        chunks = f"{row.chunks_done}/{row.chunks}"
+    return pages, chunks
 
 
 def _problem_text(row: DocumentRow) -> str:
     if row.error:
-        return row.error.get("message", "")
+        waits = "waits: " if row.state is DocumentState.QUEUED else ""
+        return waits + row.error.get("message", "")
+    if row.lost_in and row.state not in FINAL_STATES:
+        from storage.claiming import lost_words
+
+        return f"tried {row.attempts} times; {lost_words(row.lost_in)}"
     return "; ".join(p.message for p in row.problems[:2]) + (" …" if len(row.problems) > 2 else "")
 
 
@@ -127,21 +154,31 @@ def show(
     text: Annotated[bool, typer.Option("--text", help="Also print the chunks.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show what happened to one document."""
+    """Show what happened to one document: the ingest report of its newest version."""
+    from app.web.report_text import report_lines
+    from ingest.describe import current_report
+    from storage.versions import VersionStore
+
     state = state_of(context)
     row = _find(state, collection, document, Role.READ)
     chunks = state.alioth.chunks.of_version(row.live_version_id) if text and row.live_version_id else []
     detail = row_json(row)
+    version = VersionStore(state.alioth.db).get(row.version_id)
+    report = current_report(state.alioth.documents, version) if version.facts.get("chunks") else None
+    detail["report"] = None if report is None else report.to_dict()
     if text:
         detail["text"] = [{"locator": c.locator.to_dict(), "context": c.context, "text": c.text} for c in chunks]
     if json:
         print_json(detail)
         return
     for key, value in detail.items():
-        if key not in ("problems", "text"):
-            typer.echo(f"{key:<12} {value}")
+        if key not in ("problems", "text", "report"):
+            typer.echo(f"{key:<18} {value}")
+    if report is not None:
+        for name, words, _ in report_lines(report, "en"):
+            typer.echo(f"{name:<18} {words}")
     for problem in row.problems:
-        typer.echo(f"{'problem':<12} {f'page {problem.page}: ' if problem.page else ''}{problem.message}")
+        typer.echo(f"{'Remark':<18} {f'page {problem.page}: ' if problem.page else ''}{problem.message}")
     for chunk in chunks:
         typer.echo(f"\n--- {chunk.ordinal} {chunk.locator.to_dict()}\n{chunk.text}")
 
@@ -173,6 +210,44 @@ def retry(
         _say_outcome(ingestion.totals(), failed, True)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def cancel(
+    context: typer.Context,
+    collection: CollectionOption,
+    documents: Annotated[
+        list[str] | None, typer.Argument(metavar="[DOCUMENT...]", help="All that are queued or under way by default.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Cancel all of them without asking.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Stop reading documents in. What was ready before goes on answering; new documents are removed again."""
+    state = state_of(context)
+    target = state.collection(collection, Role.WRITE)
+    if documents:
+        rows = [_find(state, collection, name, Role.WRITE) for name in documents]
+    else:
+        unfinished = [one for one in DocumentState if one not in FINAL_STATES]
+        rows = state.alioth.documents.list(target.id, states=unfinished)
+        if rows and not yes and not typer.confirm(f"Cancel {len(rows)} documents of '{target.name}'?", err=True):
+            raise typer.Abort
+    cancelled = []
+    for row in rows:
+        try:
+            if state.alioth.documents.cancel(row.id):
+                cancelled.append(row.path)
+        except NotFoundError:  # it was deleted meanwhile
+            continue
+    if cancelled:
+        state.alioth.audit.record(
+            state.principal.name, "document.cancel", target.name, collection=target.name, documents=cancelled[:100]
+        )
+        state.alioth.doorbell.ring()  # a worker clears up
+    if json:
+        print_json({"cancelled": cancelled})
+    else:
+        say(f"Cancelled {len(cancelled)} document{'s' if len(cancelled) != 1 else ''}.")
 
 
 @app.command()
@@ -208,3 +283,6 @@ def _find(state: State, collection: str, path: str, role: Role) -> DocumentRow:
             f"No document '{path}' in collection '{target.name}'.", f"See `alioth ingest list -c '{target.name}'`."
         )
     return row
+
+
+sync.register(app)

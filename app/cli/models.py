@@ -29,7 +29,7 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
             "present": is_present(entry.id, settings.home),
             "in_use": entry.id in (settings.models.llm, settings.models.embedder),
         }
-        for entry in catalog().values()
+        for entry in catalog(settings.home).values()
     ]
     if json:
         print_json(rows)

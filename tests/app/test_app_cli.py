@@ -60,6 +60,15 @@ def test_a_folder_becomes_documents_with_relative_paths(filled: CommandLine) -> 
     assert all(row["chunks"] >= 1 and row["problems"] == [] for row in rows)
 
 
+def test_show_tells_what_happened_to_a_document(filled: CommandLine) -> None:
+    report = filled.ok("ingest", "show", "leave.md", "-c", "Handbook 手册", "--json").json["report"]
+    assert (report["pages_read"], report["truncations"], report["left_out"], report["language"]) == (1, 0, 0, "en")
+    assert report["chunks"] > 0 and report["tokens"] <= report["chunks"] * report["window"]
+    assert (report["hidden"], report["duplicates"], report["ocr"]["pages"]) == ([], [], 0)
+    said = filled.ok("ingest", "show", "leave.md", "-c", "Handbook 手册").out
+    assert "nothing; no passage was shortened" in said and "English 100%" in said
+
+
 def test_the_same_bytes_again_change_nothing(filled: CommandLine, folder: Path) -> None:
     again = filled.ok("ingest", "add", folder, "-c", "Handbook 手册", "--json").json
     assert (again["unchanged"], again["submitted"]) == (2, 0)

@@ -39,13 +39,13 @@ def test_names_are_composed_and_keep_their_case(house, tmp_path: Path) -> None:
 
 
 def test_hidden_files_links_and_foreign_types_in_folders_are_left_out(house, tmp_path: Path) -> None:
-    docs = tree(tmp_path / "docs", "a.md", ".git/x.md", ".hidden.md", "~$a.docx", "pic.png", "Thumbs.db")
+    docs = tree(tmp_path / "docs", "a.md", ".git/x.md", ".hidden.md", "~$a.docx", "setup.exe", "Thumbs.db")
     outside = tree(tmp_path / "outside", "secret.md")
     os.symlink(outside / "secret.md", docs / "link.md")
     os.symlink(outside, docs / "linked")
     scan = house.intake.survey([docs])
     assert [source.logical_path for source in scan.files] == ["a.md"]
-    assert [path.name for path in scan.skipped] == ["pic.png"]
+    assert [path.name for path in scan.skipped] == ["setup.exe"]
 
 
 def test_missing_paths_empty_folders_and_two_sources_of_one_name_are_errors(house, tmp_path: Path) -> None:

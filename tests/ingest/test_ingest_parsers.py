@@ -166,6 +166,7 @@ def test_word_keeps_document_order_of_headings_lists_and_tables(parse) -> None:
         ("list", 0, "- first\n1. second"),
         ("table", 0, "病假 | 10 | 需证明\n病假 | 5"),
         ("paragraph", 0, "After the table."),
+        ("paragraph", 0, "Running header"),  # once, behind the text
     ]
     assert parsed.blocks[4].header == "类别 | 天数 | 备注"
     assert parsed.title == "员工手册"
@@ -387,10 +388,8 @@ def test_a_zip_bomb_is_refused_before_it_is_opened(parse) -> None:
     ("name", "data", "looks_like"),
     [
         ("a.pdf", b"MZ\x90\x00" + b"\x00" * 60, "Windows program"),
-        ("a.docx", b"\x89PNG\r\n\x1a\n" + b"\x00" * 60, "PNG picture"),
+        ("a.docx", b"\x7fELF" + b"\x00" * 60, "Linux program"),
         ("a.zip", samples.zipped({"a.txt": b"hello"}), "zip archive"),
-        ("a.rtf", b"{\\rtf1 hello}", "RTF document"),
-        ("a.xml", b"<?xml version='1.0'?><a>b</a>", "XML file"),
         ("a.bin", bytes(range(256)) * 20, "binary data"),
         ("a.docx", b"just some words", "plain text under the name of"),
     ],

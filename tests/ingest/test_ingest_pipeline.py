@@ -173,12 +173,12 @@ class AbsentEmbedder(FakeEmbedder):
         return super().embed_documents(texts, lane)
 
 
-def test_when_the_models_process_is_away_documents_go_back_to_the_queue(house) -> None:
+def test_when_the_models_process_is_away_documents_go_back_to_the_queue_with_the_reason(house) -> None:
     version_id = house.add("a.txt", "Some text.")
     with pytest.raises(ModelUnavailableError):
         house.pipeline(embedder=AbsentEmbedder(1)).run_once()
     [status] = house.documents.get_many([version_id]).values()
-    assert (status.state, status.error) == (DocumentState.QUEUED, None)
+    assert (status.state, status.error["code"]) == (DocumentState.QUEUED, "model_unavailable")
 
 
 def test_drain_waits_for_the_models_process_and_then_finishes(house, monkeypatch: pytest.MonkeyPatch) -> None:

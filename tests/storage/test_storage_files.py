@@ -103,7 +103,7 @@ def test_files_lie_under_their_hash_and_are_on_the_disk_before_put_returns(
     place = root / DIGEST[:2] / DIGEST[2:4] / DIGEST
     assert place.read_bytes() == DATA
     assert synced[0].startswith(str(root / "incoming"))
-    assert synced[1:] == [str(place.parent), str(place.parent.parent), str(root)]
+    assert synced[1:] == [str(folder) for folder in (place.parent, place.parent.parent, root, tmp_path)]
     assert list((root / "incoming").iterdir()) == []
 
 

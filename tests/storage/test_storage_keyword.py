@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import threading
@@ -371,3 +372,34 @@ def test_an_id_that_is_no_id_never_becomes_a_path(sqlite_bench: Any, tmp_path: P
     index = KeywordIndex(tmp_path / "keyword", sqlite_bench.db)
     with pytest.raises(StorageError, match="no collection id"):
         index.drop("../alioth.db")
+
+
+class _Leaky:
+    """Writes each chunk's entry under another version's name, `times` times: they are lost for their own."""
+
+    def __init__(self, times: int) -> None:
+        from storage.keyword import _document
+
+        self.times, self._write = times, _document
+
+    def __call__(self, row: Any) -> Any:
+        if self.times > 0:
+            self.times -= 1
+            row = dataclasses.replace(row, version_id="f" * 32)
+        return self._write(row)
+
+
+def test_entries_that_were_lost_on_the_way_are_noticed_before_any_search(
+    bench: Any, index: KeywordIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = bench.ingest("a", "1", ["apple pear", "apple plum"])
+    monkeypatch.setattr("storage.keyword._document", _Leaky(1))
+    assert ids_for(index, bench, "apple") == ids  # made anew from SQL, whole
+    assert index.ids(bench.collection.id).tolist() == ids
+
+
+def test_half_a_version_is_never_searched(bench: Any, index: KeywordIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.ingest("a", "1", ["apple pear", "apple plum"])
+    monkeypatch.setattr("storage.keyword._document", _Leaky(99))
+    with pytest.raises(StorageError, match="0 entries for 2 chunks"):
+        ids_for(index, bench, "apple")

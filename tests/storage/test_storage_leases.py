@@ -144,6 +144,7 @@ def test_a_version_that_kills_every_worker_is_given_up_with_its_reason(bench: An
     for attempt in range(3):
         claimed = bench.documents.claim(f"w{attempt}", 1, 0, [poison], max_attempts=3)
         assert [c.version_id for c in claimed] == [poison]
+        bench.documents.set_state(poison, f"w{attempt}", DocumentState.PARSING)
     assert [c.version_id for c in bench.documents.claim("w", 1, 60, max_attempts=3)] == [healthy]
     status = bench.documents.get_many([poison])[poison]
     assert status.state is DocumentState.FAILED
