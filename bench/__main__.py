@@ -35,7 +35,7 @@ def main() -> None:
         print("Asking …", flush=True)
         with workplace() as alioth:
             queries = measure_queries(alioth, given.sizes)
-    page = performance_page(start, ingest, queries, load)
+    page = performance_page(ingest, queries, load, start)
     print(page)
     if given.part is None:
         (ROOT / "docs" / "performance.md").write_text(page, encoding="utf-8")

@@ -36,7 +36,7 @@ live rows, fusion. 200 real questions in both languages after 10 to warm up; the
 
 
 def performance_page(
-    start: StartResult | None, ingest: Sequence[IngestResult], queries: Sequence[QueryResult], load: float
+    ingest: Sequence[IngestResult], queries: Sequence[QueryResult], load: float, start: StartResult | None = None
 ) -> str:
     """Markdown. load: average load of the machine when the run began."""
     facts = (

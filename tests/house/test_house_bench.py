@@ -8,6 +8,7 @@ from bench import query
 from bench.ingest import IngestResult, Raw
 from bench.query import QueryResult
 from bench.report import performance_page
+from bench.start import StartResult
 from bench.workplace import cpu_seconds, resident_mb
 from core.settings import load_settings
 
@@ -25,6 +26,12 @@ def test_made_up_collections_are_said_to_be_made_up() -> None:
     assert "random vectors" not in performance_page([], [real], 0.0)
     page = performance_page([], [real, made_up], 0.0)
     assert "| 1,000 | 10.0 | 20.0 | 50.0 | 3 |" in page and "| 100,000* | 11.0 |" in page and "random vectors" in page
+
+
+def test_a_start_has_a_row_for_each_language() -> None:
+    start = StartResult(2.25, 8.5, {"en": 1.5, "zh": 1.75}, {"en": 0.5, "zh": 0.75})
+    page = performance_page([], [], 0.0, start)
+    assert "| 2.2 | 8.5 | en | 1.50 | 0.50 |" in page and "| 2.2 | 8.5 | zh | 1.75 | 0.75 |" in page
 
 
 def test_texts_differ_and_questions_are_real() -> None:
