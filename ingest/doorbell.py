@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ MAX_DELAY_S = 0.5
 """Seconds between looks into an empty SQLite queue; huey's own 10 s would make people wait."""
 SWEEP_S = 15.0
 """Seconds between looks for versions whose worker is gone and whose ring was lost."""
+SCHEMA_TRIES = 5
 ENOUGH_RINGS = 8
 """Rings that wait already: more would wake nobody sooner."""
 
@@ -100,12 +102,25 @@ def _copy_flag(source: Any, target: threading.Event) -> None:
 
 
 def _huey(home: Path, database_url: str) -> Any:
-    from huey import PostgresHuey, SqliteHuey
-
-    serializer = JsonSerializer()
     if database_url.startswith("postgresql"):
         scheme, _, rest = database_url.partition("://")
-        dsn = f"{scheme.split('+')[0]}://{rest}"
-        return PostgresHuey("alioth", dsn=dsn, results=False, serializer=serializer)
+        return _postgres_huey(f"{scheme.split('+')[0]}://{rest}")
+    from huey import SqliteHuey
+
     home.mkdir(parents=True, exist_ok=True)
-    return SqliteHuey("alioth", filename=str(home / "queue.db"), results=False, serializer=serializer)
+    return SqliteHuey("alioth", filename=str(home / "queue.db"), results=False, serializer=JsonSerializer())
+
+
+def _postgres_huey(dsn: str) -> Any:
+    """Of processes that make the tables at once PostgreSQL lets some fail despite IF NOT EXISTS: they try again."""
+    from huey import PostgresHuey
+    from psycopg import errors
+
+    for left in reversed(range(SCHEMA_TRIES)):
+        try:
+            return PostgresHuey("alioth", dsn=dsn, results=False, serializer=JsonSerializer())
+        except (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):
+            if not left:
+                raise
+            time.sleep(0.1)
+    raise AssertionError("unreachable")

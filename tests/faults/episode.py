@@ -349,8 +349,11 @@ class Episode:
 
     def _restart_everything(self) -> None:
         for name in WORKERS:
-            if self._town.stop(name) != 0 and self._town.processes[name].ended != -signal.SIGKILL:
+            result = self._town.stop(name, 60.0)
+            if result is None:
                 self._outcome.findings.append(Finding("stuck", f"{name} did not end on SIGTERM"))
+            elif result not in (0, -signal.SIGTERM, -signal.SIGKILL):  # by a signal when it had only just begun
+                self._outcome.findings.append(Finding("wrong", f"{name} ended with code {result}"))
             self._paused.pop(name, None)
             self._town.start_worker(name)
 
@@ -361,12 +364,9 @@ class Episode:
             return
         tasks = [{"kind": "retry", "document": row.id, "path": row.path} for row in failed]
         operations = [self._record(task, "retry", None) for task in tasks]
-        self._town.start_submitter("retry", self._collection, operations)
+        retry = self._town.start_submitter("retry", self._collection, operations)
         self._outcome.retried += len(failed)
-        until = time.monotonic() + 30
-        while self._town.processes["retry"].alive and time.monotonic() < until:
-            self._town.look()
-            time.sleep(0.02)
+        self._town.await_end(retry, 30)
         self._outcome.findings += settle(self._town, idle=self._keep_running)
 
     def _count(self) -> None:

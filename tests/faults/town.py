@@ -138,6 +138,7 @@ class Town:
         self.homes = [self._disk / f"home{number}" for number in range(homes)]
         for home in self.homes:
             home.mkdir(parents=True, exist_ok=True)
+        self._gone: list[Process] = []
         self.chroma_port, self.models_port = _free_port(), _free_port()
         self.token = secrets.token_urlsafe(16)
         self._database_url = database_url
@@ -236,15 +237,18 @@ class Town:
     # ---------------------------------------------------------------- watch
 
     def look(self) -> list[Process]:
-        """Processes that ended since the last look."""
-        gone: list[Process] = []
+        """Processes that ended since the last look, without those that `stop` or `await_end` waited for."""
+        self._notice()
+        gone, self._gone = self._gone, []
+        return gone
+
+    def _notice(self) -> None:
         for process in self.processes.values():
             if process.alive:
                 code = self._chroma.poll() if process.role == "chroma" and self._chroma else self._code(process)
                 if code is not None:
                     process.ended = code
-                    gone.append(process)
-        return gone
+                    self._gone.append(process)
 
     def _code(self, process: Process) -> int | None:
         return self.launcher.code_of(process.pid)
@@ -286,17 +290,20 @@ class Town:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGCONT)
                 os.kill(process.pid, signal.SIGTERM)
-        if self._await(process, timeout_s):
+        if self.await_end(process, timeout_s):
             return process.ended
         os.kill(process.pid, signal.SIGKILL)
-        self._await(process, 10)
+        self.await_end(process, 10)
         return None
 
-    def _await(self, process: Process, timeout_s: float) -> bool:
+    def await_end(self, process: Process, timeout_s: float) -> bool:
+        """Whether it ended in time. Others that end meanwhile are kept for the next `look`."""
         until = time.monotonic() + timeout_s
         while process.alive and time.monotonic() < until:
-            self.look()
+            self._notice()
             time.sleep(0.02)
+        if process in self._gone:
+            self._gone.remove(process)
         return not process.alive
 
     def __enter__(self) -> Town:
