@@ -7,20 +7,27 @@ artifacts/eval/files.json, from where docs/quality.md takes them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
-from core.errors import AliothError
+from core.errors import AliothError, DocumentError
 from core.settings import IngestSettings
 from core.types import ParsedDocument
 from evals.files import FileCase, FileResult, figures, load_cases, missed
+from ingest.archive import archive_kind
 from ingest.parser_pool import ParserPool
+from ingest.parsers import EXTENSIONS
+from ingest.sniff import extension_of
+from ingest.unpack import Member, unpack
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = ROOT.parent / "shared" / "eval" / "files" / "MANIFEST.jsonl"
@@ -28,6 +35,8 @@ RESULT = ROOT / "artifacts" / "eval" / "files.json"
 PLAIN = ROOT / "artifacts" / "plain-readers"
 PLAIN_PACKAGES = ("markitdown[docx,outlook,pdf,pptx,xls,xlsx]==0.1.8", "pypdf==7.1.0")
 WORKERS = 2
+LARGEST = 200_000_000
+"""Bytes of an archive's documents."""
 
 
 def main() -> int:
@@ -62,15 +71,29 @@ def _case(cases: Sequence[FileCase], name: str) -> FileCase:
 
 
 def _ours(cases: Sequence[FileCase]) -> Iterator[FileResult]:
-    with ParserPool(IngestSettings(), WORKERS) as pool, ThreadPoolExecutor(WORKERS) as threads:
+    folders = [MANIFEST.parent, Path(tempfile.gettempdir())]
+    with ParserPool(IngestSettings(), WORKERS, readable=folders) as pool, ThreadPoolExecutor(WORKERS) as threads:
         yield from threads.map(lambda case: _read(pool, case), cases)
 
 
 def _read(pool: ParserPool, case: FileCase) -> FileResult:
     try:
+        with case.path.open("rb") as file:
+            if archive_kind(file, case.path.name) is not None:
+                return FileResult(case, "\n".join(_members(pool, file, case.path.name)))
         return FileResult(case, text_of(pool.parse(case.path, case.path.name)))
     except AliothError as error:
         return FileResult(case, "", error.message)
+
+
+def _members(pool: ParserPool, file: BinaryIO, name: str) -> Iterator[str]:
+    """Texts of the documents in an archive."""
+    for member in unpack(file, name, lambda inner: extension_of(inner) in EXTENSIONS, LARGEST, LARGEST):
+        if isinstance(member, Member):
+            with tempfile.NamedTemporaryFile() as target, contextlib.suppress(DocumentError):
+                shutil.copyfileobj(member.file, target)
+                target.flush()
+                yield f"{member.path}\n{text_of(pool.parse(Path(target.name), member.path))}"
 
 
 def text_of(parsed: ParsedDocument) -> str:
