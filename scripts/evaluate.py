@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.report import quality_page
+from ingest.chunk import CHUNKER_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 SETS = ROOT.parent / "shared" / "eval"
@@ -70,7 +71,8 @@ def _measure(name: str, folder: Path, environment: dict[str, str], fresh: bool, 
         rows = ["--rows", str(target.with_suffix(".rows.jsonl"))]
         command = [str(ALIOTH), "eval", kind, *inputs, *extra, *rows, "--json"]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        target.write_text(done.stdout)
+        report = json.loads(done.stdout) | {"chunker": CHUNKER_VERSION}
+        target.write_text(json.dumps(report) + "\n")
 
 
 def _result(name: str, kind: str) -> Path:
@@ -78,11 +80,17 @@ def _result(name: str, kind: str) -> Path:
 
 
 def _reports(folders: dict[str, Path], kind: str) -> dict[str, Any]:
-    return {name: json.loads(_result(name, kind).read_text()) for name in folders if _result(name, kind).exists()}
+    found = {name: json.loads(_result(name, kind).read_text()) for name in folders if _result(name, kind).exists()}
+    return {name: {"chunker": "1"} | report for name, report in found.items()}  # the first reports did not say
 
 
 def _page(folders: dict[str, Path], questions: int) -> str:
     retrieval, answers = _reports(folders, "retrieval"), _reports(folders, "answers")
+    older = sorted(
+        name
+        for name in folders
+        if any(known.get(name, {}).get("chunker", CHUNKER_VERSION) != CHUNKER_VERSION for known in (retrieval, answers))
+    )
     skipped = {
         name: "not measured yet" if (folder / "questions.jsonl").exists() else f"'{folder.name}' is not on this machine"
         for name, folder in folders.items()
@@ -92,6 +100,7 @@ def _page(folders: dict[str, Path], questions: int) -> str:
         f"Measured on {datetime.date.today()}: {os.cpu_count()} CPU cores ({platform.machine()}), no GPU used, the "
         "bundled models (all-MiniLM-L6-v2, SmolLM2-135M-Instruct), default settings.",
         f"Retrieval: every question of a set. Answers: {questions} questions of each set, seed {SEED}.",
+        *([f"Measured before chunker {CHUNKER_VERSION}, not repeated yet: {', '.join(older)}."] if older else ()),
     )
     files = RESULTS / "files.json"
     read = json.loads(files.read_text()) if files.exists() else {}
