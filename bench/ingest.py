@@ -15,7 +15,7 @@ from core.types import Collection, DocumentState, NewChunk
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "eval"
 SOURCES = {
-    "50 Markdown files (en_gitlab_handbook)": SHARED / "en_gitlab_handbook" / "raw",
+    "Markdown files and pictures (en_gitlab_handbook)": SHARED / "en_gitlab_handbook" / "raw",
     "mixed English files (en_multicorp_dev)": SHARED / "en_multicorp_dev" / "raw_mixed",
     "mixed Chinese files (zh_rageval_dev)": SHARED / "zh_rageval_dev" / "raw_mixed",
     "this project's docs": ROOT / "docs",
