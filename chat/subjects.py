@@ -56,9 +56,7 @@ def _named(subject: str, words: set[str], squeezed: str) -> bool:
     if HAN.search(subject):
         name = re.sub(r"\s+", "", fold(subject))
         short = name[:_FIRST]
-        return (name if len(name) <= _FIRST + 1 or not is_word(short) else name[:4]) in squeezed or (
-            not is_word(short) and short in squeezed
-        )
+        return (name[:4] if is_word(short) else short) in squeezed
     parts = [part for part in subject.split() if not _INITIAL.match(part)]
     key = re.findall(r"[a-z0-9]+", fold(parts[0] if parts else subject))
     return all(part in words for part in key)

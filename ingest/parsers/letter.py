@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from core.errors import EncryptedError
 from core.types import Block, BlockKind, Locator, ParsedDocument, Problem
 from ingest.clean import unwrap
 from ingest.parsers.enclosed import EnclosedReader, Gathered
@@ -57,6 +58,27 @@ class Letter:
         pairs = {"author": self.sender, "to": self.to, "cc": self.cc}
         pairs["created"] = self.date.isoformat() if self.date else self.date_text
         return {key: value[:1000] for key, value in pairs.items() if value}
+
+
+def letter_document(letter: Letter, source: Source, media_type: str) -> ParsedDocument:
+    """A file that is one message."""
+    gathered = Gathered()
+    read_letter(letter, source, gathered)
+    return ParsedDocument(
+        blocks=tuple(gathered.blocks),
+        media_type=media_type,
+        title=letter.subject,
+        problems=tuple(gathered.problems),
+        metadata=letter.metadata,
+        reading=gathered.reading(),
+    )
+
+
+def encrypted(source: Source) -> EncryptedError:
+    """The error for a message of which nothing can be read without a key."""
+    return EncryptedError(
+        f"Cannot ingest {source.name!r}: the message is encrypted.", "Save it decrypted and add that."
+    )
 
 
 def read_letter(letter: Letter, source: Source, gathered: Gathered, level: int = 1, depth: int = 0) -> None:

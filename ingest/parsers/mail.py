@@ -12,12 +12,12 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from core.errors import EncryptedError, UnreadableError
+from core.errors import UnreadableError
 from core.types import ParsedDocument, Problem
 from ingest.clean import collapse
 from ingest.decode import decode
 from ingest.parsers.enclosed import Gathered
-from ingest.parsers.letter import Attached, Body, Letter, placed, read_letter
+from ingest.parsers.letter import Attached, Body, Letter, encrypted, letter_document, placed, read_letter
 from ingest.parsers.registry import Parser, Source, register
 
 MAX_PARTS = 2000
@@ -43,19 +43,8 @@ def parse(source: Source) -> ParsedDocument:
     """
     letter = _letter(source.path.read_bytes(), source.name)
     if letter.encrypted and not letter.bodies and not letter.attached:
-        raise EncryptedError(
-            f"Cannot ingest {source.name!r}: the message is encrypted.", "Save it decrypted and add that."
-        )
-    gathered = Gathered()
-    read_letter(letter, source, gathered)
-    return ParsedDocument(
-        blocks=tuple(gathered.blocks),
-        media_type="message/rfc822",
-        title=letter.subject,
-        problems=tuple(gathered.problems),
-        metadata=letter.metadata,
-        reading=gathered.reading(),
-    )
+        raise encrypted(source)
+    return letter_document(letter, source, "message/rfc822")
 
 
 def parse_mailbox(source: Source) -> ParsedDocument:

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from core.errors import EncryptedError, UnreadableError
+from core.errors import UnreadableError
 from core.types import ParsedDocument, Problem
 from ingest.clean import collapse
 from ingest.decode import decode
-from ingest.parsers.enclosed import Gathered
-from ingest.parsers.letter import Attached, Body, Letter, read_letter
+from ingest.parsers.letter import Attached, Body, Letter, encrypted, letter_document
 from ingest.parsers.registry import Parser, Source, register
 
 MAX_ATTACHMENTS = 1000
@@ -61,19 +60,8 @@ def parse(source: Source) -> ParsedDocument:
             f"Cannot read {source.name!r}: the Outlook message is damaged.", "Open it in Outlook and save it again."
         ) from error
     if letter.encrypted and not letter.bodies:
-        raise EncryptedError(
-            f"Cannot ingest {source.name!r}: the message is encrypted.", "Save it decrypted and add that."
-        )
-    gathered = Gathered()
-    read_letter(letter, source, gathered)
-    return ParsedDocument(
-        blocks=tuple(gathered.blocks),
-        media_type="application/vnd.ms-outlook",
-        title=letter.subject,
-        problems=tuple(gathered.problems),
-        metadata=letter.metadata,
-        reading=gathered.reading(),
-    )
+        raise encrypted(source)
+    return letter_document(letter, source, "application/vnd.ms-outlook")
 
 
 class _Storage:

@@ -20,36 +20,10 @@ from core.errors import ConflictError, InputError, NotFoundError
 from core.settings import IngestSettings, Settings
 from core.types import Collection
 from ingest.chunk_settings import choose, largest_chunk
-from models import catalog
 from models.fakes import FakeEmbedder
 from storage.reindex import Purpose, ReindexState
 from tests.app.cli_driver import CommandLine
-
-TWIN = """
-[[model]]
-id = "twin"
-role = "embedder"
-kind = "sentence_transformers"
-source = "home:twin"
-languages = ["en"]
-dimension = 384
-window = 256
-query_prefix = "query: "
-document_prefix = "passage: "
-licence = "Apache-2.0"
-[model.files]
-"""
-
-
-def _put_twin(home: Path) -> None:
-    """The bundled embedder under another id and with prefixes, as an administrator's own entry."""
-    bundled = catalog.entry("all-minilm-l6-v2")
-    folder = catalog.location(bundled, home)
-    for name in bundled.files:
-        (home / "models" / "twin" / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / "models" / "twin" / name).symlink_to(folder / name)
-    pins = "".join(f'"{name}" = "{digest}"\n' for name, digest in bundled.files.items())
-    (home / "models" / "catalog.toml").write_text(TWIN + pins, encoding="utf-8")
+from tests.models.twin import put_twin
 
 
 @dataclass
@@ -88,7 +62,7 @@ class Office:
 
 @pytest.fixture(scope="module")
 def office(alioth: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    _put_twin(alioth.home)
+    put_twin(alioth.home)
     folder = tmp_path_factory.mktemp("documents")
     for number in range(12):
         text = f"# Asset {number}\n\nAsset A-{number:03} is kept in room {number * 13}.\n\n"
