@@ -20,13 +20,16 @@ from storage.vectors import VectorIndex
 
 _SHOWN = 5
 _BATCH = 2000
+_ROUNDING = 0.005
+"""SQL keeps float16, Chroma float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something that does not agree.
 
-    kind: vector_missing, vector_orphan, keyword_missing, keyword_orphan, file_missing or stray_vector_collection.
+    kind: vector_missing, vector_orphan, vector_wrong, vector_unreached, keyword_missing, keyword_orphan, file_missing
+        or stray_vector_collection.
     collection: its name. detail: for a person, with examples. count: how many chunks, files or collections.
     """
 
@@ -68,6 +71,7 @@ def compare(
     findings = [
         *_ids("vector_missing", collection, np.setdiff1d(live, in_chroma), "live chunks have no vector"),
         *_ids("vector_orphan", collection, np.setdiff1d(in_chroma, known), "vectors belong to no chunk"),
+        *_unfound(collection, chunks, vectors, np.intersect1d(live, in_chroma)),
         *_ids(
             "keyword_missing", collection, np.setdiff1d(live, in_keyword), "live chunks are not in the keyword index"
         ),
@@ -134,6 +138,27 @@ def _ids(kind: str, collection: Collection, ids: NDArray[np.int64], what: str) -
         return []
     some = ", ".join(str(i) for i in ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")
     return [Finding(kind, collection.name, f"{len(ids)} {what}: {some}", len(ids))]
+
+
+def _unfound(collection: Collection, chunks: ChunkStore, vectors: VectorIndex, ids: NDArray[np.int64]) -> list[Finding]:
+    """Vectors that a search cannot find: others than SQL has, or not reached by their own embedding."""
+    missed: list[int] = []
+    for start in range(0, len(ids), _BATCH):
+        kept, rows = chunks.embeddings([int(i) for i in ids[start : start + _BATCH]])
+        missed.extend(vectors.unreached(collection.vector_key, kept, rows))
+    if not missed:
+        return []
+    kept, rows = chunks.embeddings(missed)
+    wanted = dict(zip(kept, rows, strict=True))
+    there = dict(zip(*vectors.read(collection.vector_key, kept), strict=True))
+    alike = {i for i in kept if i in there and float(there[i] @ wanted[i]) > 1.0 - _ROUNDING}
+    still = [i for i in kept if i in set(chunks.live_ids(collection.index_id).tolist())]
+    wrong = [i for i in still if i not in alike]
+    unreached = [i for i in still if i in alike]
+    return [
+        *_ids("vector_wrong", collection, np.array(wrong, dtype=np.int64), "vectors are others than the database has"),
+        *_ids("vector_unreached", collection, np.array(unreached, dtype=np.int64), "vectors are reached by no search"),
+    ]
 
 
 def _missing_files(collection: Collection, db: Database, files: FileStore) -> list[Finding]:

@@ -23,6 +23,13 @@ T = TypeVar("T")
 _CONNECT_S: Final = 5.0
 _ANSWER_S: Final = 120.0
 _PAGE: Final = 5000
+_SELF_K: Final = 10
+_SELF_NEAR: Final = 0.995
+"""A vector is itself when its similarity is above this: SQL keeps float16, Chroma float32."""
+_ASKED: Final = 500
+
+HNSW: Final = {"space": "ip", "max_neighbors": 32, "ef_construction": 200, "ef_search": 200}
+"""Chroma's own 16, 100 and 100 leave some vectors that no question reaches: docs/decisions/0016-vector-graph.md."""
 
 
 class VectorIndex:
@@ -97,6 +104,38 @@ class VectorIndex:
             if len(names) < _PAGE:
                 return np.unique(np.array(out, dtype=np.int64))
 
+    def read(self, key: str, ids: Sequence[int]) -> tuple[list[int], NDArray[np.float32]]:
+        """The vectors as the server gives them back: ids found, ascending, and (n, dim) float32; (0, 0) when none."""
+        found: dict[int, Any] = {}
+        for part in slices([str(i) for i in ids], _ASKED):
+            answer = self._on(key, partial(_get_vectors, part))
+            if answer is not None:
+                found.update(zip(map(int, answer["ids"]), answer["embeddings"], strict=True))
+        names = sorted(found)
+        if not names:
+            return [], np.zeros((0, 0), dtype=np.float32)
+        return names, np.array([found[i] for i in names], dtype=np.float32)
+
+    def unreached(self, key: str, ids: Sequence[int], vectors: NDArray[np.float32]) -> list[int]:
+        """Those of `ids` to which their own vectors (n, dim), asked as questions, do not lead.
+
+        The graph behind the vectors is an approximate one, so a vector can be there and never be found. One that
+        stands behind ten others that are as near does not count.
+        """
+        out: list[int] = []
+        for start in range(0, len(ids), _ASKED):
+            rows = np.ascontiguousarray(vectors[start : start + _ASKED], dtype=np.float32)
+            part = ids[start : start + _ASKED]
+            found = self._on(key, partial(_nearest, rows))
+            if found is None:
+                out.extend(part)
+                continue
+            for own, names, distances in zip(part, found["ids"], found["distances"], strict=True):
+                near = {int(n) for n, d in zip(names, distances, strict=True) if 1.0 - d > _SELF_NEAR}
+                if own not in near and len(near) < _SELF_K:
+                    out.append(own)
+        return out
+
     def count(self, key: str) -> int:
         """How many vectors are there; 0 when the Chroma collection is absent."""
         return int(self._on(key, lambda c: c.count()) or 0)
@@ -166,8 +205,8 @@ class VectorIndex:
 
             server = self._client()
             if create:
-                space: Any = {"hnsw": {"space": "ip"}, "embedding_function": None}
-                model = server.create_collection(key, configuration=space, get_or_create=True)
+                how: Any = {"hnsw": HNSW, "embedding_function": None}
+                model = server.create_collection(key, configuration=how, get_or_create=True)
             else:
                 model = server.get_collection(key)
             handle = Collection(client=server, model=model, embedding_function=None)
@@ -220,6 +259,14 @@ def _delete(names: list[str], collection: Any) -> None:
 
 def _get(names: list[str], collection: Any) -> list[str]:
     return list(collection.get(ids=names, include=[])["ids"])
+
+
+def _get_vectors(names: list[str], collection: Any) -> Any:
+    return collection.get(ids=names, include=["embeddings"])
+
+
+def _nearest(rows: NDArray[np.float32], collection: Any) -> Any:
+    return collection.query(query_embeddings=rows, n_results=_SELF_K, include=["distances"])
 
 
 def _page(offset: int, collection: Any) -> list[str]:

@@ -23,8 +23,6 @@ from storage.keyword import KeywordIndex
 from tests.faults.ledger import Content, Ledger
 
 KINDS = ("lost", "doubled", "orphan", "stuck", "wrong")
-_NEAR = 0.995
-"""Similarity of a stored vector to itself: SQL keeps float16, Chroma float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,16 +230,13 @@ def _keyword_scope(collection: Collection) -> list[str]:
 
 
 def _vectors(alioth: Alioth, collection: Collection) -> Iterator[Finding]:
-    """Each live chunk's own embedding, asked as a question, leads back to it; nothing that is found is not live."""
+    """Nothing that a search finds comes twice or is not live. That every vector is there: `_consistency`."""
     ids = [int(i) for i in alioth.chunks.live_ids(collection.id)]
     kept, rows = alioth.chunks.embeddings(ids)
     if kept != ids:
         yield Finding("lost", f"{len(ids) - len(kept)} live chunks have no embedding")
     for place in np.random.default_rng(len(ids)).permutation(len(kept))[:40]:
         found = alioth.vectors.query(collection.vector_key, rows[place], 20)
-        near = {chunk_id for chunk_id, similarity in found if similarity > _NEAR}
-        if kept[place] not in near and len(near) < 20:
-            yield Finding("lost", f"vectors: chunk {kept[place]} is not found by its own embedding")
         if len({chunk_id for chunk_id, _ in found}) != len(found):
             yield Finding("doubled", f"vectors: a chunk comes twice for chunk {kept[place]}")
         live = alioth.chunks.load_live([chunk_id for chunk_id, _ in found], [collection.id])
@@ -252,12 +247,14 @@ def _vectors(alioth: Alioth, collection: Collection) -> Iterator[Finding]:
 def _consistency(town: Place) -> Iterator[Finding]:
     """What `alioth index verify` says, on every machine."""
     alioth = town.alioth
-    kinds = {"vector_missing": "lost", "keyword_missing": "lost", "file_missing": "lost"}
+    kinds = {"vector_missing": "lost", "keyword_missing": "lost", "file_missing": "lost", "vector_wrong": "wrong"}
     for collection in alioth.collections.list():
         for home in town.homes:
             keyword = KeywordIndex(home / "keyword", alioth.db)
             compared = consistency.compare(collection, alioth.db, alioth.vectors, keyword, alioth.files)
             for found in compared.findings:
+                if found.kind == "vector_unreached":
+                    continue  # Chroma's graph is an approximate one, killed or not: test_storage_vectors.py measures it
                 yield Finding(kinds.get(found.kind, "orphan"), f"index verify: {found.kind}: {found.detail}")
             if compared.pending:
                 yield Finding("orphan", f"{compared.pending} vectors belong to versions that are not live")

@@ -22,8 +22,8 @@ places that the seed chooses: before or after a call of one of the functions in 
 between the last statement of a transaction and its commit. The others fall at random times. Then everything is started
 again, and when nothing is left to do, everything is compared with the test's own account: every document, version,
 row, file and process, both indexes entry by entry as `alioth index verify` does, two marked words of every content
-that ever was, which must be found in its document or nowhere, and up to 40 vectors of each episode asked for by
-themselves.
+that ever was, which must be found in its document or nowhere, and what the nearest
+neighbours of up to 40 vectors of each episode are.
 
 The seed fixes the operations, the contents, the victims and the places. How the processes interleave is up to the
 machine, so a run with the same seed is alike and not identical. The embedder is a fake one behind the real models

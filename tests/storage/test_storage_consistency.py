@@ -77,6 +77,25 @@ def test_lost_and_ghost_vectors_are_found_and_rebuilt_from_sql(
     assert vectors.query(key, question, 1)[0] == (ids[1], pytest.approx(1.0, abs=1e-5))
 
 
+def test_a_vector_that_is_another_than_the_database_has_is_found(
+    bench: Any, vectors: VectorIndex, keyword: KeywordIndex
+) -> None:
+    ids = add(bench, vectors, "a", "1", ["x", "y", "z"])
+    vectors.upsert(bench.collection.vector_key, ids[1:2], np.eye(8, dtype=np.float32)[:1] * -1)
+    assert kinds(bench, vectors, keyword) == {"vector_wrong": 1}
+    assert rebuild_vectors(bench.collection, bench.db, vectors, drop=False) == 3
+    assert kinds(bench, vectors, keyword) == {}
+
+
+def test_a_vector_that_no_search_reaches_is_found(
+    bench: Any, vectors: VectorIndex, keyword: KeywordIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = add(bench, vectors, "a", "1", ["x", "y", "z"])
+    monkeypatch.setattr(VectorIndex, "unreached", lambda self, key, ids, rows: list(ids)[-1:])
+    assert kinds(bench, vectors, keyword) == {"vector_unreached": 1}
+    assert str(ids[-1]) in verify(bench.collection, bench.db, vectors, keyword)[0].detail
+
+
 def test_vectors_can_be_rebuilt_in_place_without_a_gap(bench: Any, vectors: VectorIndex, keyword: KeywordIndex) -> None:
     key = bench.collection.vector_key
     ids = add(bench, vectors, "a", "1", ["x", "y"])

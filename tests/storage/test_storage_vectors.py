@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from core.errors import IndexUnavailableError, SettingsError, StorageError
-from storage.vectors import VectorIndex
+from storage.vectors import HNSW, VectorIndex
 
 Vectors = Callable[..., NDArray[np.float32]]
 
@@ -47,6 +47,49 @@ def test_what_was_just_written_is_found_by_the_very_next_query_of_any_client(
         assert vectors.query(key, row, 1)[0][0] == place
         assert other.query(key, row, 1)[0][0] == place
     other.close()
+
+
+def test_the_graph_has_the_width_that_was_measured(vectors: VectorIndex, key: str, make_vectors: Vectors) -> None:
+    vectors.upsert(key, [1], make_vectors(1, 7))
+    graph = vectors._client().get_collection(key).configuration_json["hnsw"]
+    assert {name: graph[name] for name in HNSW} == HNSW
+
+
+def test_vectors_that_hardly_differ_are_each_found_after_many_changes(vectors: VectorIndex, key: str) -> None:
+    chance = np.random.default_rng(5)
+    rows = 1.0 + 0.3 * chance.standard_normal((1500, 48)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    ids = np.arange(len(rows))
+    vectors.upsert(key, [int(i) for i in ids], rows)
+    for turn in (1, 2):
+        some = chance.permutation(len(rows))[:700]
+        vectors.delete(key, [int(i) for i in ids[some]])
+        ids[some] += 10_000 * turn
+        vectors.upsert(key, [int(i) for i in ids[some]], rows[some])
+    assert len(vectors.unreached(key, [int(i) for i in ids], rows)) <= 1
+
+
+def test_what_no_question_leads_to_is_named(vectors: VectorIndex, key: str) -> None:
+    axes = np.eye(8, dtype=np.float32)
+    assert vectors.unreached(key, [1, 2], axes[:2]) == [1, 2]
+    vectors.upsert(key, [1, 2, 3], axes[:3])
+    vectors.delete(key, [2])
+    assert vectors.unreached(key, [1, 2, 3], axes[[0, 1, 3]]) == [2, 3]
+
+
+def test_many_vectors_that_are_the_same_are_not_taken_for_unreached(vectors: VectorIndex, key: str) -> None:
+    rows = np.repeat(np.eye(8, dtype=np.float32)[:1], 60, axis=0)
+    vectors.upsert(key, range(60), rows)
+    assert vectors.unreached(key, range(60), rows) == []
+
+
+def test_vectors_are_given_back_as_they_were_written(vectors: VectorIndex, key: str, make_vectors: Vectors) -> None:
+    assert vectors.read(key, [1])[0] == []
+    rows = make_vectors(3, 8)
+    vectors.upsert(key, [7, 5, 6], rows)
+    ids, found = vectors.read(key, [5, 7, 99])
+    assert ids == [5, 7]
+    assert np.array_equal(found, rows[[1, 0]])
 
 
 def test_writing_an_id_again_replaces_its_vector(vectors: VectorIndex, key: str) -> None:
