@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ def build_app(alioth: wiring.Alioth) -> App:
     from starlette.middleware import Middleware
     from streamlit.web.server.starlette import App
 
+    from app.warm import warm_when_ready
     from app.web.gate import Gate, page_policy
     from app.web.routes import build_routes
 
@@ -52,9 +54,12 @@ def build_app(alioth: wiring.Alioth) -> App:
     @contextlib.asynccontextmanager
     async def lifespan(app: App) -> AsyncIterator[None]:
         await asyncio.to_thread(_start, alioth)
+        stop = threading.Event()
+        warm_when_ready(alioth, stop)
         try:
             yield
         finally:
+            stop.set()
             await asyncio.to_thread(alioth.close)
 
     return App(

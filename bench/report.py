@@ -21,7 +21,8 @@ _START = """## Start
 
 Seconds from `alioth serve` (not the first one on the data directory) until the page answers and until the models are
 loaded; then seconds from a question about the help collection to the first piece of its generated answer by the bundled
-model: the first question after the start, and one after it."""
+model: the first question after the start, and one after it. The asking process is warmed first, as the web process warms
+itself when the models are loaded."""
 
 _INGEST = """## Ingestion
 

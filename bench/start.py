@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from app.services import choose_port
 from app.serving import HELP_COLLECTION
+from app.warm import warm
 from app.wiring import Alioth
 from chat.events import Text
 from core.settings import load_settings
@@ -27,7 +28,8 @@ class StartResult:
     """Seconds since `alioth serve` began: the page answers; the models are loaded.
 
     first_token, later_token: seconds from a question to the first piece of its generated answer, for the first
-    question after the start and for one asked after it, by language of the question.
+    question after the start and for one asked after it, by language of the question. The asking process is warmed
+    first, as the web process warms itself when the models are loaded.
     """
 
     page: float
@@ -58,6 +60,7 @@ def _serve_once(port: int, question: str | None) -> tuple[float, float, float, f
         page = time.monotonic() - began
         _until(lambda: _loaded(alioth))
         models = time.monotonic() - began
+        warm(alioth)
         if question is None:
             _until(lambda: bool(alioth.collections.list()) and alioth.documents.pending() == 0)
             return page, models, 0.0, 0.0
