@@ -10,6 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import SettingsError
 
+CHOSEN_LLM = Path("models", "in_use.json")
+"""Under ALIOTH_HOME: the language model that `alioth models use` chose; ALIOTH_MODELS__LLM goes before it."""
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -35,6 +38,10 @@ class IngestSettings(_Group):
     max_pages: int = Field(5000, gt=0, description="Most pages, slides or sheets read from one file.")
     max_chars: int = Field(20_000_000, gt=0, description="Most characters of text read from one file.")
     parse_timeout_s: float = Field(120, gt=0, description="Seconds a parser may take for one file.")
+    ocr_page_s: float = Field(
+        20, ge=0, description="Seconds that each page with a picture to recognise adds to parse_timeout_s."
+    )
+    ocr_max_s: float = Field(3600, ge=0, description="Most seconds that pictures add to parse_timeout_s for one file.")
     parse_memory_mb: int = Field(2048, ge=256, description="Memory a parser process may use, in MB.")
     parse_workers: int = Field(
         2,
@@ -48,6 +55,9 @@ class IngestSettings(_Group):
     chunk_overlap: int = Field(24, ge=0, description="Tokens of whole sentences repeated between chunks.")
     lease_s: float = Field(60, gt=1, description="Seconds after which a silent worker loses its document.")
     max_attempts: int = Field(3, ge=1, description="Times a document is tried when its worker dies.")
+    watch_sources: bool = Field(
+        True, description="Whether workers here keep folders in step that `alioth ingest sync --follow` named."
+    )
 
     @model_validator(mode="after")
     def _overlap_below_size(self) -> Self:
@@ -74,6 +84,9 @@ class ModelSettings(_Group):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device of the embedder.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Number type of the embedder.")
     requantise: bool = Field(True, description="Make the fast Q8_0 copy of the bundled LLM once.")
+    endpoint: str = Field(
+        "", pattern="^(https?://[^ ]+)?$", description="Model hub or mirror that `models pull` gets files from."
+    )
     idle_s: float = Field(60, ge=0, description="Seconds that model and vector processes started by a command stay.")
 
 
@@ -146,13 +159,32 @@ def load_settings(**overrides: object) -> Settings:
     """
     _refuse_unknown_variables()
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks the values
+        settings = Settings(**overrides)  # type: ignore[arg-type]  # pydantic checks the values
+        return settings if llm_is_set() or "models" in overrides else _with_chosen_llm(settings)
     except ValidationError as error:
         lines = []
         for problem in error.errors():
             name = "ALIOTH_" + "__".join(str(part) for part in problem["loc"]).upper()
             lines.append(f"{name} is {problem.get('input')!r}: {problem['msg']}.")
         raise SettingsError(" ".join(lines), "docs/settings.md lists every setting.") from error
+
+
+def llm_is_set() -> bool:
+    """Whether the environment names the language model, so that no choice made at run time counts."""
+    import os
+
+    return any(name.upper() == "ALIOTH_MODELS__LLM" for name in os.environ)
+
+
+def _with_chosen_llm(settings: Settings) -> Settings:
+    import json
+
+    try:
+        chosen = json.loads((settings.home / CHOSEN_LLM).read_text(encoding="utf-8"))["llm"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return settings
+    models = settings.models.model_copy(update={"llm": str(chosen)})
+    return settings.model_copy(update={"models": models})
 
 
 def variable_names() -> dict[str, str]:

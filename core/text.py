@@ -125,6 +125,12 @@ def _jieba() -> Any:
     return tokenizer
 
 
+@functools.lru_cache(maxsize=4096)
+def _chinese(piece: str) -> tuple[str, ...]:
+    """Search tokens of characters without anything between them; chunks overlap, and headings come again."""
+    return tuple(word for word in _jieba().cut_for_search(piece) if word not in CHINESE_STOP_WORDS)
+
+
 _stemmers = threading.local()
 
 
@@ -147,7 +153,7 @@ def segment(text: str) -> list[str]:
     for match in _TOKEN.finditer(fold(text)):
         piece = match.group()
         if _HAN_ONLY.match(piece):
-            tokens.extend(w for w in _jieba().cut_for_search(piece) if w not in CHINESE_STOP_WORDS)
+            tokens.extend(_chinese(piece))
             continue
         parts = _PART.findall(piece)
         if len(parts) > 1:

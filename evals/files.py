@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,12 +96,12 @@ def group_of(name: str) -> str:
 
 
 def holds(text: str, piece: str) -> bool:
-    """Whether a text holds a string, wherever lines were broken and cells were divided."""
+    """Whether a text holds a string, as search compares: wherever lines were broken, in small or large letters."""
     return _squeezed(piece) in _squeezed(text)
 
 
 def _squeezed(text: str) -> str:
-    return re.sub(r"[\s|]+", "", text)
+    return re.sub(r"[\s|]+", "", fold(text))
 
 
 def token_recall(reference: str, text: str) -> float | None:
@@ -145,7 +145,7 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def missed(results: Iterable[FileResult]) -> Mapping[str, list[str]]:
+def missed(results: Iterable[FileResult]) -> dict[str, list[str]]:
     """Known strings that were not found, easy ones first, by file."""
     out: dict[str, list[str]] = {}
     for result in results:

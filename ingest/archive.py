@@ -22,9 +22,12 @@ ARCHIVE_EXTENSIONS: Final = frozenset({"zip", "tar", "tgz", "gz", "tbz", "tbz2",
 """What archives are called; content decides what is one."""
 _ZIP_DOCUMENTS: Final = frozenset(
     {"docx", "docm", "dotx", "dotm", "pptx", "pptm", "ppsx", "potx", "xlsx", "xlsm", "xltx", "xlsb", "vsdx", "xps"}
-    | {"odt", "ott", "odp", "otp", "ods", "ots", "odg", "epub", "pages", "numbers", "key", "oxps"}
+    | {"odt", "ott", "odp", "otp", "ods", "ots", "odg", "epub", "pages", "numbers", "key", "oxps", "ofd"}
+    | {"potm", "ppsm", "xltm", "vsdm", "vstx", "vssx", "wps", "et", "dps"}
 )
 """Documents that are zip containers inside."""
+_AGAIN: Final = "Open it in its own program, save it again and add that, or copy it again."
+_PART_FOLDERS: Final = ("word/", "ppt/", "xl/", "docprops/", "_rels/", "visio/", "meta-inf/", "oebps/", "doc_0/")
 _BLOCK: Final = 512
 _ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _DAMAGED: Final = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError)
@@ -71,20 +74,33 @@ def is_tar_block(head: bytes) -> bool:
 
 
 def _is_document(file: BinaryIO, name: str) -> bool:
-    extension = Path(name.replace("\\", "/")).suffix.lower().lstrip(".")
+    extension = Path(name.replace("\\", "/")).suffix.lower().lstrip(".").rstrip("_")
     if directory_bytes(file) > MAX_DIRECTORY:
         return extension in _ZIP_DOCUMENTS
     try:
         with zipfile.ZipFile(file) as archive:
-            return holds_document(archive.namelist())
+            names = archive.namelist()
+            return holds_document(names) or (extension in _ZIP_DOCUMENTS and looks_like_document(names))
     except _DAMAGED:
         return extension in _ZIP_DOCUMENTS
 
 
 def holds_document(names: Collection[str]) -> bool:
-    """Whether the members of a zip are the parts of one document: Office, OpenDocument, EPUB, XPS or iWork."""
-    marks = ("[Content_Types].xml", "mimetype", "META-INF/container.xml", "Index.zip", "index.apxl")
-    return any(mark in names for mark in marks) or any(name.endswith(".iwa") for name in names)
+    """Whether the members of a zip are the parts of one document: Office, OpenDocument, EPUB, XPS, OFD or iWork."""
+    marks = ("[Content_Types].xml", "mimetype", "META-INF/container.xml", "OFD.xml")
+    return any(mark in names for mark in marks) or is_iwork(names)
+
+
+def looks_like_document(names: Collection[str]) -> bool:
+    """Whether members have names that only the parts of a document have; some of them may be missing."""
+    return any(name.lower().startswith(_PART_FOLDERS) for name in names)
+
+
+def is_iwork(names: Collection[str]) -> bool:
+    """Whether the members of a zip are the parts of an Apple Pages, Numbers or Keynote document, new or of 2009."""
+    if "Index.zip" in names or "index.apxl" in names or any(name.endswith(".iwa") for name in names):
+        return True
+    return "index.xml" in names and "buildVersionHistory.plist" in names
 
 
 def directory_bytes(file: BinaryIO) -> int:
@@ -113,7 +129,7 @@ def check_expansion(path: Path, name: str, max_bytes: int) -> None:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except _DAMAGED as error:
-        raise UnreadableError(f"Cannot read {name!r}: its zip container is damaged.", "Save the file again.") from error
+        raise UnreadableError(f"Cannot read {name!r}: its zip container is damaged.", _AGAIN) from error
     check_sizes(name, len(members), sum(member.file_size for member in members), path.stat().st_size, max_bytes)
 
 

@@ -106,7 +106,7 @@ class OfficeConverter:
         program = find_office()
         if program is None:
             raise UnsupportedTypeError(
-                f"Cannot ingest {name!r}: files of this old type are read through LibreOffice, which is not installed.",
+                f"Cannot ingest {name!r}: files of this type are read through LibreOffice, which is not installed.",
                 "Install it (Debian, Ubuntu: apt-get install --no-install-recommends libreoffice-writer "
                 f"libreoffice-impress) and retry, or save the file as {target}.",
             )
@@ -236,15 +236,32 @@ def _no_room(name: str, error: OSError) -> StorageError:
 
 
 def _own_folder() -> tuple[Path, int]:
-    """A new folder and the descriptor that holds its lock."""
+    """A new folder and the descriptor that holds its lock.
+
+    Until the lock is there, another process may take the folder for a leftover; so afterwards it must still be the one
+    that stands under its name.
+    """
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        with suppress(FileNotFoundError):  # another process took it for a leftover before the lock was there
-            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_nlink:
-                return folder, descriptor
-            os.close(descriptor)
+        descriptor = _locked(folder)
+        if descriptor is not None:
+            return folder, descriptor
+
+
+def _locked(folder: Path) -> int | None:
+    """The descriptor that holds the lock of a folder, or None when another process has removed it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+            return descriptor
+    except FileNotFoundError:
+        logger.debug("%s was taken for a leftover before it was locked", folder)
+    os.close(descriptor)
+    return None
 
 
 def _remove_leftovers() -> None:
@@ -254,6 +271,8 @@ def _remove_leftovers() -> None:
             descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                    continue  # it was removed meanwhile, and the name is another's now
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(descriptor)

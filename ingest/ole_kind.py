@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -21,19 +22,45 @@ _KINDS: Final = (
 )
 
 
+_UNREAD: Final = (
+    ("VisioDocument", "a Visio drawing of the old kind (vsd)"),
+    ("Quill", "a Publisher document"),
+    ("HwpSummaryInformation", "a Hangul document (hwp)"),
+    ("\x05HwpSummaryInformation", "a Hangul document (hwp)"),
+    ("Props12", "a Microsoft Project plan"),
+    ("Props14", "a Microsoft Project plan"),
+    ("Props9", "a Microsoft Project plan"),
+)
+
+
+def unread_kind(path: Path) -> str:
+    """What an OLE file is that Alioth does not read, in words for messages."""
+    names = _root_names(path)
+    return next((words for stream, words in _UNREAD if stream.lower() in names), "an old Office file")
+
+
 def ole_kind(path: Path) -> str:
     """Kind of the parser for an OLE file, LOCKED when it is under a password or rights management, DAMAGED, or empty.
 
     Names are compared without regard to case, as the format asks. Quill is Publisher's, whose other names are Works'.
     """
+    return kind_of_streams(_root_names(path))
+
+
+def _root_names(path: Path) -> set[str]:
+    """Lower-case names of the streams and storages at the root; of a damaged file also DAMAGED."""
     import olefile
 
     try:
         with olefile.OleFileIO(path) as container:
-            names = {entry[0].lower() for entry in container.listdir(streams=True, storages=True) if len(entry) == 1}
+            return {entry[0].lower() for entry in container.listdir(streams=True, storages=True) if len(entry) == 1}
     except (OSError, ValueError, IndexError, OverflowError):
         # every known name that its bytes hold, embedded files' too
         data, names = path.read_bytes(), {DAMAGED}
-        names |= {stream.lower() for stream, _ in _KINDS if stream.encode("utf-16-le") in data}
+        return names | {stream.lower() for stream, _ in _KINDS if stream.encode("utf-16-le") in data}
+
+
+def kind_of_streams(names: Collection[str]) -> str:
+    """As `ole_kind`, from the lower-case names of the streams and storages at the root."""
     unknown = DAMAGED if DAMAGED in names else ""
     return next((kind for stream, kind in _KINDS if stream.lower() in names and "quill" not in names), unknown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +65,7 @@ def finish(parsed: ParsedDocument, source: Source) -> ParsedDocument:
     blocks = _cleaned(parsed.blocks, problems)
     blocks, left_out = _capped(blocks, source.limits.max_chars, problems)
     problems.extend(_hidden_problems(hidden, problems))
-    if not any(any(ch.isalnum() for ch in block.text + block.header) for block in blocks):
+    if not any(map(_says_something, (block.text + block.header for block in blocks))):
         raise _empty(source.name, problems)
     title = choose_title(parsed.title, blocks, source)
     if len(problems) > MAX_PROBLEMS:
@@ -72,6 +73,11 @@ def finish(parsed: ParsedDocument, source: Source) -> ParsedDocument:
         problems = [*problems[:MAX_PROBLEMS], Problem("more_problems", f"{more} further problems are not listed.")]
     reading = replace(parsed.reading, hidden=tuple(hidden[:MAX_HIDDEN]), left_out=parsed.reading.left_out + left_out)
     return replace(parsed, blocks=tuple(blocks), title=title, problems=tuple(problems), reading=reading)
+
+
+def _says_something(text: str) -> bool:
+    """Whether a text has a letter, a digit or a pictograph; dashes and dots alone say nothing."""
+    return any(ch.isalnum() or unicodedata.category(ch) == "So" for ch in text)
 
 
 def _invisible(blocks: tuple[Block, ...]) -> list[HiddenText]:
@@ -145,11 +151,21 @@ def _capped(blocks: list[Block], max_chars: int, problems: list[Problem]) -> tup
 
 
 def _empty(name: str, problems: list[Problem]) -> EmptyDocumentError:
+    if any(problem.code == "ocr_time_up" for problem in problems):
+        return EmptyDocumentError(
+            f"Cannot ingest {name!r}: its pages are pictures, and there was no time to recognise their text.",
+            "Raise ALIOTH_INGEST__OCR_PAGE_S or ALIOTH_INGEST__OCR_MAX_S.",
+        )
     scanned = any(problem.code == "page_without_text" for problem in problems)
     if scanned:
         return EmptyDocumentError(
             f"Cannot ingest {name!r}: no page has text, and OCR found none.",
             "If the pages are scanned, scan them again at 300 dpi or run them through an OCR program first.",
+        )
+    if any(problem.code == "binary_left_out" for problem in problems):
+        return EmptyDocumentError(
+            f"Cannot ingest {name!r}: it holds nothing but encoded data, a run of letters without words.",
+            "If it is a packed or encrypted file, unpack it and add what is in it.",
         )
     return EmptyDocumentError(
         f"Cannot ingest {name!r}: it holds no text.", "Check that it was saved or exported whole."

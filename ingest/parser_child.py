@@ -51,17 +51,24 @@ def _line(reply: dict[str, Any]) -> bytes:
 
 
 class _PageCount:
-    """Writes a line with the pages read so far before the reply, at most twice a second."""
+    """Writes a line with the pages read so far before the reply, at most twice a second, and one for each loan."""
 
     def __init__(self, replies: BinaryIO) -> None:
         self._replies = replies
         self._next = time.monotonic() + PAGES_EVERY_S
+        self.cpu_until = 0.0
 
     def __call__(self, number: int, total: int) -> None:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + PAGES_EVERY_S
         self._replies.write(_line({"pages_done": number, "pages": total}))
+        self._replies.flush()
+
+    def lent(self, seconds: float) -> None:
+        """Pages to recognise may take so many seconds more, in all: of the parent's clock and of CPU time."""
+        _allow_cpu(self.cpu_until + seconds)
+        self._replies.write(_line({"lent_s": seconds}))
         self._replies.flush()
 
 
@@ -84,16 +91,21 @@ def _restrict(options: dict[str, Any]) -> dict[str, int]:
     return in_force
 
 
-def _allow_cpu(seconds: float) -> None:
-    """Processor time for the next file: beyond it the kernel ends this process."""
+def _cpu_used() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _allow_cpu(seconds: float) -> None:
+    """Processor time up to `seconds` of this process's life: beyond it the kernel ends it."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = int(usage.ru_utime + usage.ru_stime + seconds) + 1
+    soft = int(seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _serve(request: dict[str, Any], options: dict[str, Any], pages: _PageCount) -> dict[str, Any]:
-    _allow_cpu(float(options["cpu_s"]))
+    pages.cpu_until = _cpu_used() + float(options["cpu_s"])
+    _allow_cpu(pages.cpu_until)
     try:
         if request["op"] == "render":
             from ingest.page_image import render
@@ -112,6 +124,7 @@ def _serve(request: dict[str, Any], options: dict[str, Any], pages: _PageCount) 
         return {"crash": f"{type(error).__name__}: {error}"[:500]}
     finally:
         gc.collect()
+        gc.freeze()  # the parsers' libraries are not gone through again after each file: that takes longer than most
 
 
 def _parse(request: dict[str, Any], options: dict[str, Any], pages: _PageCount) -> dict[str, Any]:
@@ -123,7 +136,16 @@ def _parse(request: dict[str, Any], options: dict[str, Any], pages: _PageCount) 
     path = Path(request["path"])
     if not path.is_file():
         raise UnreadableError(f"Cannot read {request['name']!r}: its file is gone.", "Ingest the document again.")
-    limits = Limits(options["max_pages"], options["max_chars"], options["max_expanded"], options["ocr_s"], pages)
+    limits = Limits(
+        options["max_pages"],
+        options["max_chars"],
+        options["max_expanded"],
+        options["ocr_s"],
+        options["ocr_page_s"],
+        options["ocr_max_s"],
+        on_page=pages,
+        on_lent=pages.lent,
+    )
     try:
         with knowing(_conversions(request)):
             return {"document": document_to_dict(parse_file(path, request["name"], limits, options["max_bytes"]))}

@@ -165,7 +165,7 @@ class ParserPool:
         child = self._free_slot(watch)
         try:
             child = self._alive(child)
-            reply = _understood(child.ask(request, timeout_s, watch))
+            reply = _understood(child.ask(request, timeout_s, watch, self._settings.ocr_max_s))
             if "fault" in reply:  # out of memory: it ends itself after this reply
                 self._drop(child)
                 child = None
@@ -241,6 +241,8 @@ class ParserPool:
             "max_bytes": settings.max_file_mb * 1_000_000,
             "max_expanded": settings.max_file_mb * 5_000_000,
             "ocr_s": settings.parse_timeout_s * OCR_SHARE,
+            "ocr_page_s": settings.ocr_page_s,
+            "ocr_max_s": settings.ocr_max_s,
         }
 
 
@@ -296,6 +298,13 @@ def _pages(reply: dict[str, Any]) -> tuple[int, int]:
         raise _senseless() from error
 
 
+def _seconds(said: Any) -> float:
+    try:
+        return float(said)
+    except (TypeError, ValueError) as error:
+        raise _senseless() from error
+
+
 def _senseless() -> _ChildLost:
     return _ChildLost("gave an answer that makes no sense")
 
@@ -345,8 +354,12 @@ class _Child:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: dict[str, Any], timeout_s: float, watch: _Watch) -> dict[str, Any]:
-        """The reply to a request. Raises _ChildLost, ParseStopped."""
+    def ask(self, request: dict[str, Any], timeout_s: float, watch: _Watch, most_lent_s: float = 0) -> dict[str, Any]:
+        """The reply to a request. Raises _ChildLost, ParseStopped.
+
+        Args:
+            most_lent_s: seconds by which the child may move the deadline, for pages that it recognises.
+        """
         assert self._process.stdin is not None
         self.asked += 1
         try:
@@ -354,24 +367,27 @@ class _Child:
             self._process.stdin.flush()
         except OSError as error:
             raise _ChildLost(self._ending()) from error
-        deadline = time.monotonic() + timeout_s
+        begun = time.monotonic()
+        lent_s = 0.0
         while True:
-            reply = _decoded(self._line(deadline, timeout_s, watch))
+            reply = _decoded(self._line(begun, timeout_s + lent_s, watch))
             if "sandbox" in reply:
                 _note_sandbox(reply["sandbox"])
             elif "pages_done" in reply:
                 watch.on_page(*_pages(reply))
+            elif "lent_s" in reply:
+                lent_s = min(max(lent_s, _seconds(reply["lent_s"])), most_lent_s)
             else:
                 return reply
 
-    def _line(self, deadline: float, timeout_s: float, watch: _Watch) -> bytes:
+    def _line(self, begun: float, timeout_s: float, watch: _Watch) -> bytes:
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
         pieces, self._rest = [self._rest], b""
         size = 0
         while b"\n" not in pieces[-1]:
             watch.check()
-            left = deadline - time.monotonic()
+            left = begun + timeout_s - time.monotonic()
             if left <= 0:
                 raise _ChildLost(f"took longer than the limit of {timeout_s:g} s")
             if not select.select([descriptor], [], [], min(left, WATCH_S))[0]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import EmptyDocumentError, EncryptedError, UnreadableError, UnsupportedTypeError
-from ingest.archive import member_names
-from ingest.ole_kind import DAMAGED, LOCKED, ole_kind
+from ingest.archive import is_iwork, looks_like_document, member_names
+from ingest.ole_kind import DAMAGED, LOCKED, ole_kind, unread_kind
 from ingest.ole_kind import MAGIC as OLE_MAGIC
 from ingest.parsers.registry import EXTENSIONS, PARSERS, Parser
 from ingest.text_kind import text_kind
@@ -27,6 +27,24 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\xe4\x52\x5c\x7b", "a OneNote file"),
     (b"SQLite format 3", "a SQLite database"),
 )
+_REMEDIES: tuple[tuple[str, str], ...] = (
+    ("damaged", "Pack or save the file again; it cannot be opened as it is."),
+    ("archive", "Unpack it and add the files, or pack them as ZIP."),
+    ("CHM", "Unpack it, for example with 7-Zip, and add its pages (html)."),
+    ("OneNote", "Export the section or notebook from OneNote as PDF or Word, and add that."),
+    ("Numbers", "In Numbers choose File > Export To > Excel, and add that file."),
+    ("iWork", "Open it on a Mac or in iCloud, export it as Word, PowerPoint, Excel or PDF, and add that."),
+    ("Hangul", "Save it as docx or PDF in Hancom Office, and add that."),
+    ("Visio", "Save it as vsdx or PDF in Visio, and add that."),
+    ("Publisher", "Save it as PDF in Publisher, and add that."),
+    ("Project", "Save it as Excel or PDF in Project, and add that."),
+    ("PostScript", "Convert it to PDF, and add that."),
+    ("sound or film", "Add a transcript as text."),
+    ("SQLite", "Export the tables as CSV or Excel, and add those."),
+    ("old Office", "Open it in its own program, save it as docx, xlsx, pptx or PDF, and add that."),
+    ("document", "Save it as docx, xlsx, pptx or PDF, and add that."),
+)
+"""What to do with a file that is not read, by words of what it looks like."""
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
 _OFFICE_PARTS = (
     ("word/", "docx", "a Word document"),
@@ -34,7 +52,7 @@ _OFFICE_PARTS = (
     ("xl/", "xlsx", "an Excel workbook"),
 )
 _ORDER = (
-    *("pdf", "docx", "pptx", "xlsx", "xls", "doc", "ppt", "odt", "odp", "wps"),
+    *("pdf", "ofd", "docx", "pptx", "xlsx", "xls", "doc", "ppt", "odt", "odp", "wps", "pages", "key", "vsdx", "xps"),
     *("csv", "rtf", "html", "mhtml", "epub", "eml", "msg", "mbox", "markdown"),
     *("rst", "asciidoc", "org", "latex", "text", "json", "xml", "ipynb", "ics", "vcf", "code"),
     "picture",
@@ -81,8 +99,11 @@ def _is_picture(head: bytes) -> bool:
 
 
 def extension_of(name: str) -> str:
-    """Lower-case extension without the dot, empty when there is none."""
-    return Path(name.replace("\\", "/")).suffix.lower().lstrip(".")
+    """Lower-case extension without the dot, empty when there is none.
+
+    Underscores at its end do not count: files are renamed to `plan.zip_` so that mail servers let them pass.
+    """
+    return Path(name.replace("\\", "/")).suffix.lower().lstrip(".").rstrip("_")
 
 
 def supported() -> str:
@@ -91,12 +112,10 @@ def supported() -> str:
 
 
 def _unsupported(name: str, looks_like: str) -> UnsupportedTypeError:
-    advice = " Save it in one of these formats." if "old " in looks_like or "document" in looks_like else ""
-    if looks_like.endswith("archive"):
-        advice = " Unpack it and add the files, or pack them as ZIP."
+    remedy = next((advice for words, advice in _REMEDIES if words in looks_like), "")
     return UnsupportedTypeError(
         f"Cannot ingest {name!r}: it looks like {looks_like}, which Alioth does not read.",
-        f"Supported: {supported()}.{advice}",
+        f"{remedy} Supported: {supported()}.".strip(),
     )
 
 
@@ -104,7 +123,7 @@ def _zip(path: Path, name: str) -> Parser:
     names = member_names(path)
     if not names:
         known = EXTENSIONS.get(extension_of(name))
-        if known and known.kind in ("docx", "pptx", "xlsx", "epub", "odt", "odp"):
+        if known and known.kind in ("docx", "pptx", "xlsx", "epub", "odt", "odp", "ofd", "vsdx", "xps"):
             return known  # damaged: the parser says so with the format's own words
         raise _unsupported(name, "a damaged zip archive")
     for prefix, kind, _ in _OFFICE_PARTS:
@@ -112,16 +131,41 @@ def _zip(path: Path, name: str) -> Parser:
             if kind == "xlsx" and "xl/workbook.bin" in names:
                 return PARSERS["xls"]
             return PARSERS[kind]
+    for mark, kind in (("OFD.xml", "ofd"), ("visio/document.xml", "vsdx")):
+        if mark in names:
+            return PARSERS[kind]
+    if any(member.lower().endswith(".fdseq") for member in names):
+        return PARSERS["xps"]
     if "META-INF/container.xml" in names:
         return PARSERS["epub"]
     if "mimetype" in names:
         return _open_document(path, name)
     for prefix, _, label in _OFFICE_PARTS:
         if any(member.startswith(prefix) for member in names):
-            raise _unsupported(name, f"{label} with parts missing")
-    if any(member.endswith(".iwa") for member in names) or "Index.zip" in names:
-        raise _unsupported(name, "an Apple iWork document")
+            raise _incomplete(name, label)
+    if is_iwork(names):
+        return _iwork(names, name)
+    if looks_like_document(names):
+        raise _incomplete(name, "an Office document")
     raise _unsupported(name, "a zip archive")
+
+
+def _incomplete(name: str, label: str) -> UnreadableError:
+    return UnreadableError(
+        f"Cannot read {name!r}: it is {label} with parts missing, damaged or not copied whole.",
+        "Open it in its own program, save it again and add that, or copy it again.",
+    )
+
+
+def _iwork(names: list[str], name: str) -> Parser:
+    """Pages and Keynote, which LibreOffice opens; told by what is in them, else by the extension."""
+    extension = extension_of(name)
+    slides = "index.apxl" in names or any(member.startswith("Index/Slide") for member in names)
+    if slides or extension == "key":
+        return PARSERS["key"]
+    if extension == "pages":
+        return PARSERS["pages"]
+    raise _unsupported(name, "an Apple Numbers document" if extension == "numbers" else "an Apple iWork document")
 
 
 def _open_document(path: Path, name: str) -> Parser:
@@ -155,5 +199,5 @@ def _ole(path: Path, name: str) -> Parser:
             "Open it in its own program, save it again and add that.",
         )
     if not kind:
-        raise _unsupported(name, "an old Office file")
+        raise _unsupported(name, unread_kind(path))
     return PARSERS[kind]

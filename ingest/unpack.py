@@ -193,7 +193,7 @@ def _reads_as_document(file: BinaryIO) -> bool:
 
 
 def _extension(path: str) -> str:
-    return PurePosixPath(path).suffix.lower().lstrip(".")
+    return PurePosixPath(path).suffix.lower().lstrip(".").rstrip("_")
 
 
 def _path_or_none(archive: str, name: str) -> str | None:

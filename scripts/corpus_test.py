@@ -34,6 +34,11 @@ MANIFEST = ROOT.parent / "shared" / "eval" / "files" / "MANIFEST.jsonl"
 RESULT = ROOT / "artifacts" / "eval" / "files.json"
 PLAIN = ROOT / "artifacts" / "plain-readers"
 PLAIN_PACKAGES = ("markitdown[docx,outlook,pdf,pptx,xls,xlsx]==0.1.8", "pypdf==7.1.0")
+NOT_SHOWN = {
+    ("tika/testWORD_2006ml.docx", "Click or tap to enter a date"): "stands in Word's list of placeholders only; the "
+    "field in the document shows a date."
+}
+"""Strings that a file's own program never shows, and why. They still count as missed in the figures."""
 WORKERS = 2
 LARGEST = 200_000_000
 """Bytes of an archive's documents."""
@@ -54,7 +59,13 @@ def main() -> int:
         readers["pypdf"] = list(_plain("pypdf", [case for case in cases if case.group == "PDF"]))
     report = {name: {group: asdict(row) for group, row in figures(rows).items()} for name, rows in readers.items()}
     lost = missed(readers["Alioth"])
+    for (name, piece), why in NOT_SHOWN.items():
+        if piece in lost.get(name, ()):
+            lost[name].remove(piece)
+            print(f"not looked for in {name}: {piece!r} {why}")
     for name, pieces in lost.items():
+        if not pieces:
+            continue
         print(f"not found in {name}: {pieces}")
     for result in readers["Alioth"]:
         if result.refusal:

@@ -11,6 +11,7 @@ from ingest.parsers import (
     marked_text,
     mhtml,
     notebook,
+    ofd,
     old_office,
     outlook,
     pdf,
@@ -20,8 +21,10 @@ from ingest.parsers import (
     sheets,
     slides,
     source_code,
+    visio,
     webpage,
     word,
+    xps,
 )
 from ingest.parsers.registry import EXTENSIONS, PARSERS, Limits, Parser, Source, register
 
@@ -41,6 +44,7 @@ __all__ = [
     "marked_text",
     "mhtml",
     "notebook",
+    "ofd",
     "old_office",
     "outlook",
     "pdf",
@@ -51,6 +55,8 @@ __all__ = [
     "sheets",
     "slides",
     "source_code",
+    "visio",
     "webpage",
     "word",
+    "xps",
 ]

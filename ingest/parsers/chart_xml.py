@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from core.types import Block, BlockKind
@@ -12,6 +13,8 @@ _C = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
 _TEXT = "{http://schemas.openxmlformats.org/drawingml/2006/main}t"
 _MOST = 2000
 """Points of a series that are read."""
+_ACROSS = 12
+"""Categories that stand beside one another: months at most."""
 
 
 def chart_blocks(part: bytes) -> list[Block]:
@@ -33,11 +36,21 @@ def chart_blocks(part: bytes) -> list[Block]:
     if words:
         blocks.append(Block(BlockKind.CAPTION, words))
     places = sorted({place for _, values in series for place in values} | set(names))[:_MOST]
-    rows = [row_text([names.get(place, ""), *(values.get(place, "") for _, values in series)]) for place in places]
-    if series and rows:
+    columns = [(name, [values.get(place, "") for place in places]) for name, values in series]
+    return [*blocks, *chart_table([names.get(place, "") for place in places], columns)]
+
+
+def chart_table(names: Sequence[str], series: Sequence[tuple[str, Sequence[str]]]) -> list[Block]:
+    """Figures by category: few categories across, as under a chart in Office; many as rows under the series' names."""
+    if not series or not names:
+        return []
+    if len(names) <= _ACROSS:
+        header = row_text(["", *names])
+        rows = [row_text([name, *values]) for name, values in series]
+    else:
         header = row_text(["", *(name for name, _ in series)])
-        blocks.append(Block(BlockKind.TABLE, "\n".join(rows), header=header))
-    return blocks
+        rows = [row_text([name, *(values[at] for _, values in series)]) for at, name in enumerate(names)]
+    return [Block(BlockKind.TABLE, "\n".join(rows), header=header)]
 
 
 def _points(element: Any) -> dict[int, str]:

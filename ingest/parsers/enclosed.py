@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,6 +113,19 @@ class EnclosedReader:
             elif isinstance(part, Refused):
                 self._unread(part.path, part.error.message)
 
+    def into(self, gathered: Gathered) -> EnclosedReader:
+        """Another reader of the same document, under the same limits, that puts what it reads elsewhere."""
+        return EnclosedReader(self._source, gathered)
+
+    def insert(self, name: str, data: bytes) -> None:
+        """The blocks of a file that is shown as part of the text: without a heading."""
+        if not self._allowed(name, len(data)):
+            return
+        try:
+            self._gathered.absorb(_renamed(self._parse(name, data), name), keep_places=False)
+        except DocumentError as error:
+            self._unread(name, error.message)
+
     def page(self, data: bytes) -> ParsedDocument:
         """A piece of HTML through the parser of web pages."""
         with file_of(data) as path:
@@ -143,7 +156,7 @@ class EnclosedReader:
         allowance = self._source.allowance
         left = allowance.seconds or 0.0
         limits = replace(self._source.limits, ocr_seconds=min(self._source.limits.ocr_seconds, left))
-        started = time.monotonic()
+        started, lent = time.monotonic(), allowance.lent
         with file_of(data) as path:
             inner = replace(self._source, path=path, name=name, limits=limits, depth=self._source.depth + 1)
             try:
@@ -154,13 +167,21 @@ class EnclosedReader:
                 logger.warning("parser fault in the attachment %r: %s", name, type(error).__name__)
                 raise DocumentError(f"its parser failed ({type(error).__name__})") from error
             finally:
-                allowance.seconds = left - (time.monotonic() - started)  # files inside this one are counted in it
+                # files inside this one are counted in it
+                allowance.seconds = left + (allowance.lent - lent) - (time.monotonic() - started)
 
     def _unread(self, name: str, why: str) -> None:
         why = why.removeprefix(f"Cannot ingest {name!r}: ").removeprefix(f"Cannot read {name!r}: ")
         self._gathered.problems.append(
             Problem("attachment_unread", f"The attachment {name!r} was not read: {why.rstrip('.')}.")
         )
+
+
+def own_title(title: str, blocks: Sequence[Block], gathered: Gathered, source: Source) -> str:
+    """A title for a document with files in it, so that the heading of the first of them is not taken for one."""
+    if title or not gathered.blocks or any(block.kind is BlockKind.HEADING for block in blocks):
+        return title
+    return source.stem
 
 
 def extension_of(name: str) -> str:

@@ -16,7 +16,7 @@ from ingest.parsers.stopwatch import OCR_TIME
 logger = logging.getLogger(__name__)
 
 DPI = 200
-"""Resolution at which pages are drawn for recognition; `docs/quality.md` compares 150, 200 and 300."""
+"""Resolution at which pages are drawn for recognition; `docs/ocr.md` compares 120, 150, 200 and 300."""
 MIN_CONFIDENCE = 0.6
 """Lines below are left out: they are mostly drawings taken for letters."""
 POOR = 0.85

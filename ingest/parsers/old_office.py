@@ -1,4 +1,4 @@
-"""Old Office and OpenDocument files, which LibreOffice converts first: what they are, and whether they are locked.
+"""Old Office, OpenDocument and Apple files, that LibreOffice converts first: what they are, whether they are locked.
 
 A parser child may start no program. So these parsers only say what is to be made; ParserPool has it made outside and
 asks again, naming the result. That holds for files inside other files too, such as the attachments of a mail.
@@ -17,6 +17,8 @@ from typing import Final
 
 from core.errors import DocumentError, EncryptedError, UnsupportedTypeError
 from core.types import ParsedDocument
+from ingest.parsers.macros import macro_blocks
+from ingest.parsers.odf_objects import object_blocks
 from ingest.parsers.registry import PARSERS, Parser, Source, register
 
 _MANIFEST: Final = "META-INF/manifest.xml"
@@ -27,7 +29,10 @@ _PPT_ENCRYPTED: Final = 0xF3D1C4DF
 """headerToken of an encrypted presentation in the stream Current User (MS-PPT 2.3.2)."""
 
 
-TARGETS: Final[Mapping[str, str]] = {"doc": "docx", "wps": "docx", "odt": "docx", "ppt": "pptx", "odp": "pptx"}
+TARGETS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("doc", "wps", "odt", "pages"), "docx"),
+    **dict.fromkeys(("ppt", "odp", "key"), "pptx"),
+}
 """What LibreOffice makes of each kind."""
 
 
@@ -83,7 +88,11 @@ def _parser(kind: str, refuse_locked: Callable[[Source], None]) -> Callable[[Sou
         target = TARGETS[kind]
         parsed = PARSERS[target].parse(replace(source, path=result))
         metadata = {**parsed.metadata, "converted": f"{kind} to {target} by LibreOffice"}
-        return replace(parsed, media_type=PARSERS[kind].media_type, metadata=metadata)
+        blocks = parsed.blocks
+        if kind.startswith("od"):
+            said = "\n".join(f"{block.header}\n{block.text}" for block in blocks)
+            blocks = (*blocks, *object_blocks(source.path, said), *macro_blocks(source.path))
+        return replace(parsed, blocks=blocks, media_type=PARSERS[kind].media_type, metadata=metadata)
 
     return parse
 
@@ -132,16 +141,24 @@ def _locked(source: Source) -> EncryptedError:
 
 _OPEN_DOCUMENT = "application/vnd.oasis.opendocument"
 for _kind, _label, _extensions, _media_type, _refuse in (
-    ("doc", "Word 97-2003 (doc, dot)", ("doc", "dot"), "application/msword", _refuse_locked_word),
+    (
+        "doc",
+        "Word 97-2003, WPS Writer (doc, dot, wps)",
+        ("doc", "dot", "wpt"),
+        "application/msword",
+        _refuse_locked_word,
+    ),
     ("wps", "Works (wps)", ("wps",), "application/vnd.ms-works", _never_locked),
     ("odt", "LibreOffice text (odt)", ("odt", "ott"), f"{_OPEN_DOCUMENT}.text", _refuse_locked_package),
     (
         "ppt",
-        "PowerPoint 97-2003 (ppt, pps)",
-        ("ppt", "pps", "pot"),
+        "PowerPoint 97-2003, WPS Presentation (ppt, pps, dps)",
+        ("ppt", "pps", "pot", "dps", "dpt"),
         "application/vnd.ms-powerpoint",
         _refuse_locked_slides,
     ),
     ("odp", "LibreOffice slides (odp)", ("odp", "otp"), f"{_OPEN_DOCUMENT}.presentation", _refuse_locked_package),
+    ("pages", "Apple Pages (pages)", ("pages",), "application/vnd.apple.pages", _never_locked),
+    ("key", "Apple Keynote (key)", ("key",), "application/vnd.apple.keynote", _never_locked),
 ):
     register(Parser(_kind, _label, _extensions, _media_type, _parser(_kind, _refuse)))

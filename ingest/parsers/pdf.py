@@ -8,7 +8,9 @@ from typing import Any
 
 from core.errors import EncryptedError, UnreadableError
 from core.types import ParsedDocument, Problem, Reading
-from ingest.parsers.pdf_facts import attachment_problem, attachments, metadata
+from ingest.parsers.enclosed import Gathered, own_title
+from ingest.parsers.pdf_facts import metadata
+from ingest.parsers.pdf_files import AttachedFile, attached_files, read_files
 from ingest.parsers.pdf_furniture import without_furniture
 from ingest.parsers.pdf_layout import blocks_of
 from ingest.parsers.pdf_lines import read_page
@@ -52,10 +54,10 @@ def _read(document: Any, source: Source) -> ParsedDocument:
     total = len(document)
     if total == 0:
         raise _unreadable(source.name, None)
-    budget = OcrBudget(source.limits.ocr_seconds)
+    budget = OcrBudget(source.limits.ocr_seconds, source.lend_ocr_time)
     problems: list[Problem] = []
     pages: list[PageText] = []
-    files = attachments(document)
+    files = attached_files(document)
     characters = 0
     for number in range(1, min(total, source.limits.max_pages) + 1):
         text, attached = _page(document, number, budget, problems)
@@ -68,23 +70,27 @@ def _read(document: Any, source: Source) -> ParsedDocument:
     if len(pages) < total:
         problems.append(Problem("cut_off", f"Only the first {len(pages)} of {total} pages were read."))
     problems.extend(_page_problems(pages, budget))
-    problems.extend(filter(None, [attachment_problem(files)]))
     without_furniture(pages)
     outline = read_outline(document)
     facts = metadata(document)
     title = facts.pop("title", "")
+    blocks = blocks_of(pages, outline if outline.found_in(pages) else Outline(()))
+    gathered = Gathered(readings=[_reading(pages, budget)])
+    read_files(source, files, gathered)
     return ParsedDocument(
-        blocks=tuple(blocks_of(pages, outline if outline.found_in(pages) else Outline(()))),
+        blocks=(*blocks, *gathered.blocks),
         media_type="application/pdf",
-        title=title,
+        title=own_title(title, blocks, gathered, source),
         pages=total,
-        problems=tuple(problems),
+        problems=(*problems, *gathered.problems),
         metadata=facts,
-        reading=_reading(pages, budget),
+        reading=gathered.reading(),
     )
 
 
-def _page(document: Any, number: int, budget: OcrBudget, problems: list[Problem]) -> tuple[PageText, list[str]]:
+def _page(
+    document: Any, number: int, budget: OcrBudget, problems: list[Problem]
+) -> tuple[PageText, list[AttachedFile]]:
     import pypdfium2 as pdfium
 
     try:

@@ -1,4 +1,4 @@
-"""What a PDF says about itself: title, author, dates, and the files it carries."""
+"""What a PDF says about itself: title, author and dates."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from core.types import Problem
-from ingest.parsers.pdf_notes import attachment_name
-
-_MAX_FILES = 50
 _DATE = re.compile(r"^(?:D:)?\s*(\d{4})(\d{2})?(\d{2})?(\d{2})?(\d{2})?(\d{2})?\s*([Zz+-])?(\d{2})?'?(\d{2})?")
 
 
@@ -42,20 +38,3 @@ def iso_date(value: str) -> str:
     except ValueError:
         return ""
     return when.isoformat() if hour is not None else when.date().isoformat()
-
-
-def attachments(document: Any) -> list[str]:
-    """Names of the files inside of the PDF."""
-    import pypdfium2.raw as raw
-
-    count = min(raw.FPDFDoc_GetAttachmentCount(document.raw), _MAX_FILES)
-    return [attachment_name(raw.FPDFDoc_GetAttachment(document.raw, index)) or "?" for index in range(count)]
-
-
-def attachment_problem(names: list[str]) -> Problem | None:
-    """Says which files inside of the PDF were not read."""
-    names = list(dict.fromkeys(names))
-    if not names:
-        return None
-    shown = ", ".join(repr(name) for name in names[:10]) + (" and more" if len(names) > 10 else "")
-    return Problem("attachments_not_read", f"Files inside of the PDF were not read: {shown}. Add them by themselves.")

@@ -1,4 +1,4 @@
-"""From lines to blocks: paragraphs, headings, lists, captions, code and tables of aligned columns."""
+"""From lines to blocks: paragraphs, headings, lists and captions, over the breaks of columns and pages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from core.types import Block, BlockKind, Box, Locator
-from ingest.clean import cell
+from core.types import Block, BlockKind
+from ingest.parsers.pdf_grid import code_block, code_rows, table_block, table_rows
 from ingest.parsers.pdf_hyphens import Hyphens
 from ingest.parsers.pdf_outline import Outline
-from ingest.parsers.pdf_page import Corners, Line, PageText, as_displayed, place, union
+from ingest.parsers.pdf_page import Line, PageText, as_displayed
+from ingest.parsers.pdf_places import joined_place, lower_ocr, next_column, place_of
 from ingest.parsers.plain import heading_level
 
 _MARKS = "•●○■□▪◦‣·∙➢✓✔►❖◆◇★☆\uf0b7\uf0a7\uf06c\uf0d8\uf076\uf0a8\uf0fc–*-"
@@ -106,15 +107,15 @@ def _page_blocks(page: PageText, style: _Style) -> list[Block]:
 
     while index < len(lines):
         line = lines[index]
-        rows = 0 if line.block else _table_rows(lines, index)
-        code = 0 if line.block or rows else _code_rows(lines, index, style)
+        rows = 0 if line.block else table_rows(lines, index)
+        code = code_rows(lines, index) if style.code and not line.block and not rows else 0
         if line.block or rows or code:
             flush()
             if line.block:
                 blocks.append(line.block)
             else:
                 taken = lines[index : index + (rows or code)]
-                blocks.append(_table(taken, style) if rows else _code(taken))
+                blocks.append(table_block(taken, style.hyphens) if rows else code_block(taken))
             index += rows or code or 1
             continue
         if group and not _same_paragraph(group, line, rights[index - 1]):
@@ -161,7 +162,7 @@ def _same_paragraph(group: Sequence[Line], line: Line, right: float) -> bool:
         return False
     if last.y0 - 0.3 * size <= line.y0 <= last.y0 + 0.3 * size:
         return line.x0 >= last.x1 - size  # further right on the same line
-    if _next_column(last, line):
+    if next_column(last, line):
         return _goes_on(" ".join(entry.text for entry in group[-2:]), line.text)
     gap = line.y0 - last.y1
     if gap > 0.9 * size or line.y0 < last.y0:
@@ -179,10 +180,6 @@ def _same_paragraph(group: Sequence[Line], line: Line, right: float) -> bool:
     return not (indented and len(group) > 1 and not _BULLET.match(group[0].text))
 
 
-def _next_column(last: Line, line: Line) -> bool:
-    return line.y1 < last.y0 and line.x0 > last.x1 - last.size
-
-
 def _goes_on(before: str, after: str) -> bool:
     """True when a sentence runs on from one place to the next."""
     return len(before) > 20 and not _TERMINAL.search(before) and bool(_HAN_OR_LOWER.match(after))
@@ -190,82 +187,6 @@ def _goes_on(before: str, after: str) -> bool:
 
 def _short(line: Line, right: float) -> bool:
     return line.x1 < right - 0.12 * max(1.0, right - line.x0) - line.size
-
-
-# ---------------------------------------------------------------- tables and code
-
-
-def _table_rows(lines: Sequence[Line], start: int) -> int:
-    """How many lines from `start` on are rows of one table: two or more cells whose columns begin alike."""
-    first = lines[start]
-    if len(first.cells) < 2 or first.block:
-        return 0
-    count = rows = 1
-    while start + count < len(lines):
-        line = lines[start + count]
-        last = lines[start + count - 1]
-        if line.block or line.y0 <= last.y0 or line.y0 - last.y1 > 3 * first.size:
-            break
-        near = sum(1 for x in line.starts if any(abs(x - y) < 2 * first.size for y in first.starts))
-        wrapped = len(line.cells) < 2 and _wraps(line, last, first)
-        if not wrapped and (len(line.cells) < 2 or near < 2):
-            break
-        rows += not wrapped
-        count += 1
-    while count > 1 and len(lines[start + count - 1].cells) < 2:
-        count -= 1
-    return count if rows > 2 or (rows == 2 and len(first.cells) > 2) else 0
-
-
-def _wraps(line: Line, last: Line, first: Line) -> bool:
-    """A line of one cell that goes on with a cell of the row above, not with its first one."""
-    close = line.y0 - last.y1 < 0.5 * first.size
-    return close and any(abs(line.x0 - x) < first.size for x in first.starts[1:])
-
-
-def _table(lines: Sequence[Line], style: _Style) -> Block:
-    from ingest.parsers.delimited import looks_like_header
-
-    starts = max((line.starts for line in lines), key=len)
-    rows: list[list[list[str]]] = []
-    for line in lines:
-        if len(line.cells) < 2 and rows:
-            rows[-1][_column(line.x0, starts)].append(line.text)
-            continue
-        row: list[list[str]] = [[] for _ in starts]
-        for value, x in line.parts:
-            row[_column(x, starts)].append(value)
-        rows.append(row)
-    table = [[cell(style.hyphens.join(parts)) for parts in row] for row in rows]
-    texts = [" | ".join(row).rstrip(" |") for row in table]
-    bold = lines[0].bold and not all(line.bold for line in lines[1:])
-    headed = bold or looks_like_header(table[0], table[1:])
-    text = "\n".join(texts[1:] if headed else texts)
-    return Block(BlockKind.TABLE, text, _place(lines), header=texts[0] if headed else "")
-
-
-def _column(x: float, starts: Sequence[float]) -> int:
-    return min(range(len(starts)), key=lambda index: abs(starts[index] - x))
-
-
-def _code_rows(lines: Sequence[Line], start: int, style: _Style) -> int:
-    if not style.code:
-        return 0
-    count = 0
-    while start + count < len(lines) and lines[start + count].mono and not lines[start + count].block:
-        if count and lines[start + count].y0 < lines[start + count - 1].y0 - 1:
-            break
-        count += 1
-    return count if count > 1 else 0
-
-
-def _code(lines: Sequence[Line]) -> Block:
-    left = min(line.x0 for line in lines)
-    texts = []
-    for line in lines:
-        indent = round((line.x0 - left) / max(0.5 * line.size, 1.0))
-        texts.append(" " * min(indent, 40) + line.text)
-    return Block(BlockKind.CODE, "\n".join(texts), _place(lines))
 
 
 # ---------------------------------------------------------------- paragraphs and headings
@@ -279,11 +200,11 @@ def _paragraph(lines: Sequence[Line], style: _Style) -> list[Block]:
         return []
     level = _level(lines, text, style)
     if level:
-        return [Block(BlockKind.HEADING, text, _place(lines), level)]
+        return [Block(BlockKind.HEADING, text, place_of(lines), level)]
     if _CAPTION.match(text) and len(text) < 400:
-        return [Block(BlockKind.CAPTION, text, _place(lines))]
+        return [Block(BlockKind.CAPTION, text, place_of(lines))]
     kind = BlockKind.LIST if _BULLET.match(text) else BlockKind.PARAGRAPH
-    return [Block(kind, text, _place(lines))]
+    return [Block(kind, text, place_of(lines))]
 
 
 def _level(lines: Sequence[Line], text: str, style: _Style) -> int:
@@ -311,7 +232,7 @@ def _lists_joined(blocks: list[Block]) -> list[Block]:
     out: list[Block] = []
     for block in blocks:
         if out and block.kind is BlockKind.LIST and out[-1].kind is BlockKind.LIST:
-            merged = _union(out[-1].locator, block.locator)
+            merged = joined_place(out[-1].locator, block.locator)
             out[-1] = replace(out[-1], text=f"{out[-1].text}\n{block.text}", locator=merged)
         else:
             out.append(block)
@@ -340,32 +261,6 @@ def _table_goes_on(before: Block, block: Block) -> bool:
     return next_page and columns == max(row.count("|") for row in block.text.split("\n"))
 
 
-def _place(lines: Sequence[Line]) -> Locator:
-    """One box per column that the lines stand in."""
-    boxes: list[list[Corners]] = [[]]
-    for before, line in zip([None, *lines], lines, strict=False):
-        if before is not None and _next_column(before, line):
-            boxes.append([])
-        boxes[-1].append((line.x0, line.y0, line.x1, line.y1))
-    scores = [line.ocr for line in lines if line.ocr is not None]
-    first = place(lines[0].page, union(boxes[0]), round(sum(scores) / len(scores), 3) if scores else None)
-    more = tuple(box for group in boxes[1:] for box in place(lines[0].page, union(group)).boxes)
-    return replace(first, boxes=first.boxes + more)
-
-
-def _union(first: Locator, second: Locator) -> Locator:
-    boxes = first.boxes + second.boxes
-    if len(boxes) == 2 and boxes[0].page == boxes[1].page:
-        a, b = boxes
-        boxes = (Box(a.page, min(a.x0, b.x0), min(a.y0, b.y0), max(a.x1, b.x1), max(a.y1, b.y1)),)
-    return replace(first, page_end=second.page_end, boxes=boxes, ocr=_lower(first.ocr, second.ocr))
-
-
-def _lower(first: float | None, second: float | None) -> float | None:
-    scores = [score for score in (first, second) if score is not None]
-    return min(scores) if scores else None
-
-
 def _continues(before: Block, after: Block) -> bool:
     if before.kind is not BlockKind.PARAGRAPH or after.kind is not BlockKind.PARAGRAPH:
         return False
@@ -377,6 +272,6 @@ def _joined(before: Block, after: Block, hyphens: Hyphens) -> Block:
         before.locator,
         page_end=after.locator.page_end,
         boxes=before.locator.boxes + after.locator.boxes,
-        ocr=_lower(before.locator.ocr, after.locator.ocr),
+        ocr=lower_ocr(before.locator.ocr, after.locator.ocr),
     )
     return replace(before, text=hyphens.join([before.text, after.text]), locator=locator)

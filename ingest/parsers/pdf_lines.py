@@ -7,6 +7,7 @@ from typing import Any
 
 from core.types import Block, BlockKind, HiddenText
 from ingest.parsers.pdf_chars import PageLetters, affine, read_letters
+from ingest.parsers.pdf_files import AttachedFile
 from ingest.parsers.pdf_hidden import report, take_hidden
 from ingest.parsers.pdf_notes import Note, read_notes
 from ingest.parsers.pdf_objects import PageObjects, read_objects
@@ -24,8 +25,8 @@ _FEW = 12
 """Letters up to which a page is not judged garbled."""
 
 
-def read_page(document: Any, page: Any, number: int, budget: OcrBudget) -> tuple[PageText, list[str]]:
-    """The page, and the names of files attached to it."""
+def read_page(document: Any, page: Any, number: int, budget: OcrBudget) -> tuple[PageText, list[AttachedFile]]:
+    """The page, and the files attached to it."""
     width, height = page.get_size()
     matrix = affine(page, width, height)
     textpage = page.get_textpage()
@@ -43,7 +44,7 @@ def read_page(document: Any, page: Any, number: int, budget: OcrBudget) -> tuple
     else:
         _read_written(page, text, pieces, objects, budget, notes)
     _add_notes(text, notes)
-    return text, [note.text for note in notes if note.kind == "file"]
+    return text, [AttachedFile(note.text, note.data) for note in notes if note.kind == "file"]
 
 
 def _blank(objects: PageObjects) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingest.parsers.pdf_chars import mapped
+from ingest.parsers.pdf_files import file_bytes
 from ingest.parsers.pdf_page import Corners
 
 _MAX = 2000
@@ -17,12 +18,16 @@ _HIDDEN = 2 | 32  # FPDF_ANNOT_FLAG_HIDDEN, FPDF_ANNOT_FLAG_NOVIEW
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """text: what the field holds or the note says. box: on the displayed page. kind: field, note or file."""
+    """text: what the field holds or the note says, or a file's name, whose bytes are data. box: on the displayed page.
+
+    kind: field, note or file.
+    """
 
     kind: str
     text: str
     box: Corners
     hidden: bool = False
+    data: bytes = field(default=b"", repr=False)
 
 
 def read_notes(document: Any, page: Any, matrix: tuple[float, ...]) -> list[Note]:
@@ -54,7 +59,9 @@ def _note(document: Any, handle: Any, matrix: tuple[float, ...]) -> Iterator[Not
         text = _field(document, handle)
         label = "field"
     elif kind == raw.FPDF_ANNOT_FILEATTACHMENT:
-        text, label = _attached(handle), "file"
+        text, label = "", "file"
+        if file := raw.FPDFAnnot_GetFileAttachment(handle):
+            yield Note(label, attachment_name(file) or "attachment", box, hidden, file_bytes(file))
     elif kind in (raw.FPDF_ANNOT_POPUP, raw.FPDF_ANNOT_LINK):
         return
     else:
@@ -91,13 +98,6 @@ def _label(form: Any, handle: Any, index: int) -> str:
 
     length = raw.FPDFAnnot_GetOptionLabel(form, handle, index, None, 0)
     return _decoded(lambda buffer: raw.FPDFAnnot_GetOptionLabel(form, handle, index, buffer, length), length)
-
-
-def _attached(handle: Any) -> str:
-    import pypdfium2.raw as raw
-
-    file = raw.FPDFAnnot_GetFileAttachment(handle)
-    return attachment_name(file) if file else ""
 
 
 def attachment_name(handle: Any) -> str:

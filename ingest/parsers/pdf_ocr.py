@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,9 +37,14 @@ _LISTED = 40
 
 @dataclass(slots=True)
 class OcrBudget:
-    """Seconds left for one document, and what came of it. unread: pages left unread for want of time."""
+    """Seconds left for one document, and what came of it. unread: pages left unread for want of time.
+
+    lend: gives more seconds, asked once for each page with something to recognise.
+    """
 
     seconds: float
+    lend: Callable[[], float] = field(default=float, repr=False)
+    begun: set[int] = field(default_factory=set)
     pages: list[tuple[int, float]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     unread: list[int] = field(default_factory=list)
@@ -47,6 +52,9 @@ class OcrBudget:
 
     def recognise(self, image: Any, number: int) -> Recognition | None:
         """None when the time is used up."""
+        if number not in self.begun:
+            self.begun.add(number)
+            self.seconds += self.lend()
         if self.seconds <= 0:
             self.unread.append(number)
             return None
@@ -213,6 +221,12 @@ def _picture_block(found: Recognition, box: Corners, scale: float, text: PageTex
     )
     corners = text.frame.turned(box)
     return Piece(block.text, *corners, 10.0, corners[3], block=block, ocr=found.confidence)
+
+
+def picture_text(found: Recognition) -> str:
+    """What was read in a picture by itself, in reading order; empty when nothing was."""
+    pieces = _pieces(found, 1.0)
+    return _text(lines_of(in_reading_order(pieces, trusted=False), 1)) if pieces else ""
 
 
 def _text(lines: Sequence[Line]) -> str:

@@ -30,7 +30,7 @@ def parse(source: Source) -> ParsedDocument:
     Raises:
         EmptyDocumentError: no text was recognised in any frame.
     """
-    budget = OcrBudget(source.limits.ocr_seconds)
+    budget = OcrBudget(source.limits.ocr_seconds, source.lend_ocr_time)
     pages: list[PageText] = []
     with opened(source.path, source.name) as image:
         total = frame_count(image)
@@ -84,7 +84,7 @@ def _no_text(name: str, unread: bool) -> EmptyDocumentError:
     if unread:
         return EmptyDocumentError(
             f"Cannot ingest {name!r}: there was no time to recognise text in the picture.",
-            "Raise ALIOTH_INGEST__PARSE_TIMEOUT_S: half of it is for OCR.",
+            "Raise ALIOTH_INGEST__OCR_PAGE_S or ALIOTH_INGEST__OCR_MAX_S.",
         )
     return EmptyDocumentError(
         f"Cannot ingest {name!r}: no text was recognised in the picture.",

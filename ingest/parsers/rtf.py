@@ -6,7 +6,6 @@ they stop at the first byte that their code page lacks.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from core.types import Block, HiddenText, ParsedDocument, Reading
 from ingest.clean import collapse
 from ingest.parsers.registry import Parser, Source, register
 from ingest.parsers.rtf_page import Frame
+from ingest.parsers.rtf_words import CHARS, CHARSETS, INFO, MARGINS, SKIPPED, STARRED, SYMBOLS, codec, decoded
 
 MAX_DEPTH = 5000
 """Groups inside each other."""
@@ -24,31 +24,6 @@ _TOKEN = re.compile(
     rb"\\([a-zA-Z]{1,40})(-?[0-9]{1,10})? ?|\\'([0-9a-fA-F]{2})|\\(.)|([{}])|([^\\{}\r\n]+)|[\r\n]+|\\", re.DOTALL
 )
 _HEADING = re.compile(r"^(?:heading|标题|標題|überschrift|titre)\s*([1-6])\b", re.IGNORECASE)
-_CHARSETS = {
-    77: "mac_roman", 128: "cp932", 129: "cp949", 130: "johab", 134: "gb18030", 136: "big5hkscs", 161: "cp1253",
-    162: "cp1254", 163: "cp1258", 177: "cp1255", 178: "cp1256", 186: "cp1257", 204: "cp1251", 222: "cp874",
-    238: "cp1250", 255: "cp437",
-}  # fmt: skip
-_PAGES = {936: "gb18030", 950: "big5hkscs", 65001: "utf-8", 10000: "mac_roman", 1361: "johab"}
-_DOUBLE_BYTE = frozenset({"cp932", "cp949", "gb18030", "big5hkscs", "johab", "cp936", "cp950"})
-_CHARS = {
-    "tab": "\t", "line": "\n", "lbr": "\n", "emdash": "—", "endash": "–", "bullet": "•", "lquote": "‘", "rquote": "’",
-    "ldblquote": "“", "rdblquote": "”", "emspace": " ", "enspace": " ", "qmspace": " ", "nestcell": " ",
-    "nestrow": "\n",
-}  # fmt: skip
-_SYMBOLS = {b"~": " ", b"_": "-", b"-": "", b"|": "", b":": "", b"\n": "\n", b"\r": "\n"}
-_SKIPPED = frozenset({
-    "colortbl", "pict", "objdata", "objclass", "objname", "fldinst", "datafield", "annotation", "atnid",
-    "atnauthor", "xe", "tc", "sp", "sn", "sv", "nonshppict", "shprslt", "ftnsep", "ftnsepc", "ftncn", "aftnsep",
-    "aftnsepc", "aftncn", "bkmkstart", "bkmkend", "list", "listlevel", "leveltext", "levelnumbers", "listname",
-    "listoverride", "listtable", "listoverridetable", "revtbl", "rsidtbl", "generator", "themedata", "filetbl",
-    "template", "pntxta", "pntxtb", "formfield", "htmltag", "mhtmltag", "latentstyles", "upr", "company",
-    "operator", "doccomm", "comment",
-})  # fmt: skip
-_STARRED = frozenset({"ud", "shpinst", "shptxt", "footnote", "shppict", "pntext", "listtext", "background"})
-"""Destinations behind `\\*` that hold text; every other one is skipped."""
-_MARGINS = frozenset({"header", "headerl", "headerr", "headerf", "footer", "footerl", "footerr", "footerf"})
-_INFO = frozenset({"title", "author", "subject", "keywords", "creatim", "revtim"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +149,7 @@ class _Reader:
         starred, self.starred = self.starred, False
         if word == "pict":
             self.pictures += 0 if self.group.skip else 1
-        if word in _SKIPPED or (starred and word not in _STARRED):
+        if word in SKIPPED or (starred and word not in STARRED):
             self._set(skip=True)
         elif word == "ud":  # the Unicode form of what the group around it says in a code page
             self._set(skip=self.stack[-2].skip if len(self.stack) > 1 else False)
@@ -182,14 +157,14 @@ class _Reader:
             self._set(target=word)
         elif word == "info":
             self._set(target="info:")
-        elif word in _INFO and self.group.target.startswith("info:"):
+        elif word in INFO and self.group.target.startswith("info:"):
             self._set(target=f"info:{word}")
             self.time = {}
         elif word in ("pntext", "listtext"):
             self._set(target="marker")
-        elif (word in ("footnote", "shptxt") or word in _MARGINS) and not self.group.skip:
+        elif (word in ("footnote", "shptxt") or word in MARGINS) and not self.group.skip:
             self.frames.append(Frame())
-            self._set(own_frame=True, margin=word in _MARGINS, in_table=False, style=0, outline=-1)
+            self._set(own_frame=True, margin=word in MARGINS, in_table=False, style=0, outline=-1)
         else:
             return starred
         return True
@@ -218,8 +193,8 @@ class _Reader:
             self.to_skip = 0
         if self._destination(word) or self.group.skip:
             return
-        if word in _CHARS:
-            self._text(_CHARS[word])
+        if word in CHARS:
+            self._text(CHARS[word])
         elif word in self.simple:
             self.simple[word](value)
         elif self.group.target.startswith("info:") and value is not None:
@@ -236,7 +211,7 @@ class _Reader:
             if not self.group.skip:
                 self._paragraph()
         else:
-            self._text(_SYMBOLS.get(symbol, ""))
+            self._text(SYMBOLS.get(symbol, ""))
 
     def _style(self, value: int | None) -> None:
         self.style_level = (value or 0, self.style_level[1])
@@ -251,7 +226,7 @@ class _Reader:
         self._set(hidden=False, deleted=False, encoding=self.fonts.get(self.font, ""))
 
     def _code_page(self, value: int | None) -> None:
-        self.page = _codec(value or 0) or self.page
+        self.page = codec(value or 0) or self.page
 
     def _default_font(self, value: int | None) -> None:
         self.font = value or 0
@@ -263,12 +238,12 @@ class _Reader:
             self._set(encoding=self.fonts.get(value or 0, ""))
 
     def _charset(self, value: int | None) -> None:
-        if self.group.target == "fonttbl" and value in _CHARSETS:
-            self.fonts[self.style_level[0]] = _CHARSETS[value]
+        if self.group.target == "fonttbl" and value in CHARSETS:
+            self.fonts[self.style_level[0]] = CHARSETS[value]
 
     def _font_page(self, value: int | None) -> None:
-        if self.group.target == "fonttbl" and _codec(value or 0):
-            self.fonts[self.style_level[0]] = _codec(value or 0)
+        if self.group.target == "fonttbl" and codec(value or 0):
+            self.fonts[self.style_level[0]] = codec(value or 0)
 
     # ---- text
 
@@ -293,18 +268,7 @@ class _Reader:
         if self.pending:
             raw = bytes(self.pending)
             self.pending.clear()
-            self._text(self._decoded(raw))
-
-    def _decoded(self, raw: bytes) -> str:
-        encoding = self.group.encoding or self.page
-        if raw.isascii():
-            return raw.decode("ascii")
-        if self.page in _DOUBLE_BYTE and encoding not in _DOUBLE_BYTE:
-            try:  # Chinese text under the name of a Latin font
-                return raw.decode(self.page)
-            except UnicodeDecodeError:
-                return raw.decode("cp1252", "replace")
-        return raw.decode(encoding, "replace")
+            self._text(decoded(raw, self.group.encoding or self.page, self.page))
 
     def _text(self, text: str) -> None:
         group = self.group
@@ -356,15 +320,6 @@ class _Reader:
             inner = self.frames.pop().finish()
             self.frames[-1].later += inner
         return self.frames[0].finish() or self.margins  # page headers only where there is nothing else
-
-
-def _codec(page: int) -> str:
-    name = _PAGES.get(page, f"cp{page}")
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        return ""
-    return name
 
 
 def parse(source: Source) -> ParsedDocument:

@@ -12,6 +12,10 @@ from core.types import Block, BlockKind, HiddenText, Locator, ParsedDocument, Pr
 from ingest.archive import check_expansion
 from ingest.clean import cell, tidy
 from ingest.parsers.delimited import looks_like_header, row_text
+from ingest.parsers.embedded import unwrapped
+from ingest.parsers.enclosed import EnclosedReader, Gathered, own_title
+from ingest.parsers.macros import macro_blocks
+from ingest.parsers.picture_ocr import PictureLetters
 from ingest.parsers.registry import Parser, Source, register
 from ingest.parsers.sheets_format import hides, shown
 from ingest.parsers.sheets_package import SheetFacts, open_package
@@ -45,8 +49,15 @@ def parse(source: Source) -> ParsedDocument:
         ) from error
     except (calamine.CalamineError, ValueError, OSError, SyntaxError) as error:
         raise UnreadableError(
-            f"Cannot read {source.name!r}: the spreadsheet is damaged ({type(error).__name__}).",
+            f"Cannot read {source.name!r}: the spreadsheet is damaged, or of a kind that is not understood.",
             "Open it in Excel or LibreOffice, save it again and add that.",
+        ) from error
+    except BaseException as error:  # calamine panics on some files, and its panic is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UnreadableError(
+            f"Cannot read {source.name!r}: the spreadsheet is damaged, or of a kind that is not understood.",
+            "Open it in Excel or LibreOffice, save it as xlsx and add that.",
         ) from error
     finally:
         reader.close()
@@ -62,7 +73,10 @@ class _Reader:
         self._blocks: list[Block] = []
         self._problems: list[Problem] = []
         self._hidden: list[HiddenText] = []
-        self._pictures: list[str] = []
+        self._pictures: list[bool] = []
+        self._letters = PictureLetters(source)
+        self._gathered = Gathered()
+        self._enclosed = EnclosedReader(source, self._gathered)
         self._sheets = 0
         self._metadata = self._package.metadata() if self._package is not None else {}
 
@@ -87,18 +101,23 @@ class _Reader:
 
     def parsed(self) -> ParsedDocument:
         metadata = dict(self._metadata)
-        return ParsedDocument(
-            blocks=tuple(self._blocks),
-            media_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-            title=metadata.pop("title", ""),
-            pages=max(1, self._sheets),
-            problems=tuple(self._problems),
-            metadata=metadata,
-            reading=Reading(
+        self._enclosed.finish()
+        self._gathered.add(macro_blocks(self._source.path))
+        self._gathered.readings.append(
+            Reading(
                 pictures=len(self._pictures),
-                pictures_without_text=sum(1 for words in self._pictures if not words),
+                pictures_without_text=self._pictures.count(False),
                 hidden=tuple(self._hidden),
-            ),
+            )
+        )
+        return ParsedDocument(
+            blocks=(*self._blocks, *self._gathered.blocks),
+            media_type="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            title=own_title(metadata.pop("title", ""), self._blocks, self._gathered, self._source),
+            pages=max(1, self._sheets),
+            problems=(*self._letters.problems(), *self._problems, *self._gathered.problems),
+            metadata=metadata,
+            reading=self._gathered.reading(),
         )
 
     def _each(self) -> Iterator[tuple[str, bool, Iterator[Row], SheetFacts]]:
@@ -136,6 +155,8 @@ class _Reader:
                 texts = [""] * first_column + [self._cell(value, (row, column), facts) for column, value in cells]
             else:
                 texts = [""] * first_column + [_written(value) for value in values]
+            if facts.readings:
+                texts = [f"{text} {facts.readings[text]}" if text in facts.readings else text for text in texts]
             if repeats:
                 for column, text in enumerate(texts):
                     if text:
@@ -163,9 +184,12 @@ class _Reader:
         """What lies over the cells: text boxes, pictures, comments; and how much of the sheet is hidden."""
         place = Locator(sheet=sheet)
         self._blocks.extend(Block(BlockKind.PARAGRAPH, words, place) for words in facts.boxes)
-        self._blocks.extend(Block(BlockKind.PICTURE, words, place) for words in facts.pictures if words)
+        for words, part in facts.pictures:
+            self._picture(words, part, place)
         self._blocks.extend(replace(block, locator=place) for block in facts.charts)
-        self._pictures.extend(facts.pictures)
+        for part in facts.files:
+            for name, data in unwrapped(part.rpartition("/")[2], self._part(part)):
+                self._enclosed.read(name, data, 3)
         for reference, words in facts.comments:
             cells = f"{reference}:{reference}" if reference else None
             self._blocks.append(Block(BlockKind.PARAGRAPH, words, Locator(sheet=sheet, cells=cells)))
@@ -173,6 +197,18 @@ class _Reader:
         hidden = [f"{count} {word}{'s' if count > 1 else ''}" for count, word in parts if count]
         if hidden:
             self._problem("hidden_cells", f"The sheet {sheet!r} hides {' and '.join(hidden)}; their text was read.")
+
+    def _part(self, path: str) -> bytes:
+        return self._package.part(path) if self._package is not None and path else b""
+
+    def _picture(self, words: str, part: str, place: Locator) -> None:
+        """What a picture says, by its author's words and by its letters."""
+        read = self._letters.read(self._part(part), place)
+        if words:
+            self._blocks.append(Block(BlockKind.PICTURE, words, place))
+        if read is not None:
+            self._blocks.append(read)
+        self._pictures.append(bool(words or read))
 
     def _problem(self, code: str, message: str) -> None:
         self._problems.append(Problem(code, message, self._sheets))
@@ -258,9 +294,13 @@ def column_name(index: int) -> str:
 
 
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-register(Parser("xlsx", "Excel (xlsx)", ("xlsx", "xlsm", "xltx"), _XLSX, parse))
+register(Parser("xlsx", "Excel (xlsx)", ("xlsx", "xlsm", "xltx", "xltm"), _XLSX, parse))
 register(
     Parser(
-        "xls", "other spreadsheets (xls, xlsb, ods)", ("xls", "xlsb", "ods", "et"), "application/vnd.ms-excel", parse
+        "xls",
+        "other spreadsheets (xls, xlsb, ods, et)",
+        ("xls", "xlsb", "ods", "ots", "et", "ett"),
+        "application/vnd.ms-excel",
+        parse,
     )
 )

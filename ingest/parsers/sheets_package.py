@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.types import Block
-from ingest.clean import collapse
+from ingest.clean import cell, collapse
 from ingest.parsers.chart_xml import chart_blocks
 from ingest.parsers.picture_alt import picture_text
 from ingest.parsers.sheets_format import BUILT_IN
@@ -26,22 +26,29 @@ _COLOURED = re.compile(rb"<(?:\w+:)?(?:conditionalFormatting|tableParts|drawing|
 _PIECE = 1 << 20
 _CHART_ROWS = 50
 """Points above which a chart's figures are not repeated: they stand in cells."""
+_EMBED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}embed"
 _TEXT = "{http://schemas.openxmlformats.org/drawingml/2006/main}t"
 _PARAGRAPH = "{http://schemas.openxmlformats.org/drawingml/2006/main}p"
 
 
 @dataclass(slots=True)
 class SheetFacts:
-    """Of one sheet. formats: by (row, column) from 0, the cells whose format matters. white: cells nobody sees."""
+    """Of one sheet. formats: by (row, column) from 0, the cells whose format matters. white: cells nobody sees.
+
+    pictures: what each says by its author's words, and its part. files: parts of embedded files.
+    readings: how texts in Han characters are read aloud (furigana), by text.
+    """
 
     formats: dict[tuple[int, int], str] = field(default_factory=dict)
     white: set[tuple[int, int]] = field(default_factory=set)
     hidden_rows: int = 0
     hidden_columns: int = 0
     boxes: list[str] = field(default_factory=list)
-    pictures: list[str] = field(default_factory=list)
+    pictures: list[tuple[str, str]] = field(default_factory=list)
     charts: list[Block] = field(default_factory=list)
     comments: list[tuple[str, str]] = field(default_factory=list)
+    readings: dict[str, str] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
 
 
 class Package:
@@ -52,6 +59,7 @@ class Package:
         self._names = set(self._zip.namelist())
         self._sheets = self._sheet_paths()
         self._codes, self._white = self._styles()
+        self._readings = self._phonetics()
 
     def close(self) -> None:
         self._zip.close()
@@ -68,9 +76,16 @@ class Package:
             del found["author"]
         return found
 
+    def part(self, path: str) -> bytes:
+        """Bytes of a part; empty for one that is absent or damaged."""
+        try:
+            return self._zip.read(path) if path in self._names else b""
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError):
+            return b""
+
     def facts(self, sheet: str) -> SheetFacts:
         """Of the sheet of this name; empty ones for a sheet that is not found."""
-        facts = SheetFacts()
+        facts = SheetFacts(readings=self._readings)
         path = self._sheets.get(sheet, "")
         if path not in self._names:
             return facts
@@ -81,6 +96,8 @@ class Package:
                 self._drawing(target, facts)
             elif kind in ("comments", "threadedComment"):
                 self._comments(target, facts)
+            elif kind in ("oleObject", "package"):
+                facts.files.append(target)
         return facts
 
     def _sheet_paths(self) -> dict[str, str]:
@@ -113,6 +130,37 @@ class Package:
                 white.add(number)
         return codes, white
 
+    def _phonetics(self) -> dict[str, str]:
+        """Readings that Japanese Excel keeps beside texts; people search for names by them."""
+        strings = "xl/sharedStrings.xml"
+        if strings not in self._names or not self._mentions(strings, b"rPh"):
+            return {}
+        root = self._xml(strings)
+        found: dict[str, str] = {}
+        for one in root.iter("{*}si") if root is not None else ():
+            reading, end = "", "0"
+            for part in one.iterfind("./{*}rPh"):
+                apart = " " if reading and part.get("sb") != end else ""
+                reading, end = reading + apart + collapse("".join(part.itertext())), part.get("eb", "")
+            text = "".join(node.text or "" for node in one.iterfind("./{*}t"))
+            text += "".join(node.text or "" for node in one.iterfind("./{*}r/{*}t"))
+            if reading and text:
+                found.setdefault(cell(text), reading)
+        return found
+
+    def _mentions(self, path: str, word: bytes) -> bool:
+        """Whether a part holds these bytes; read in pieces, for the list of texts may be large."""
+        try:
+            with self._zip.open(path) as file:
+                tail = b""
+                while piece := file.read(_PIECE):
+                    if word in tail + piece:
+                        return True
+                    tail = piece[-len(word) :]
+        except (zipfile.BadZipFile, OSError):
+            return False
+        return False
+
     def _scan(self, path: str, facts: SheetFacts) -> None:
         """One pass over the sheet's XML as bytes, in pieces: a sheet may have a million cells."""
         uncertain = False
@@ -143,18 +191,20 @@ class Package:
             place = _PLACE.search(attributes)
             if place is None:
                 continue
-            cell = (int(place.group(2)) - 1, _column_index(place.group(1)))
+            spot = (int(place.group(2)) - 1, _column_index(place.group(1)))
             if code is not None:
-                facts.formats[cell] = code
+                facts.formats[spot] = code
             if style in self._white:
-                facts.white.add(cell)
+                facts.white.add(spot)
 
     def _drawing(self, path: str, facts: SheetFacts) -> None:
         root = self._xml(path)
+        targets = {ident: target for ident, _, target in self._all_relations(path)}
         for shape in root.iter("{*}sp", "{*}pic") if root is not None else ():
             if shape.tag.endswith("}pic"):
-                properties = shape.find(".//{*}cNvPr")
-                facts.pictures.append(picture_text(properties.get("descr", "") if properties is not None else ""))
+                properties, blip = shape.find(".//{*}cNvPr"), shape.find(".//{*}blip")
+                words = picture_text(properties.get("descr", "") if properties is not None else "")
+                facts.pictures.append((words, targets.get(blip.get(_EMBED, "") if blip is not None else "", "")))
                 continue
             lines = ("".join(node.text or "" for node in p.iter(_TEXT)) for p in shape.iter(_PARAGRAPH))
             words = "\n".join(line for line in map(collapse, lines) if line)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from core.errors import UnreadableError
+from core.errors import DocumentError, UnreadableError
 from core.types import Block, BlockKind, Locator, ParsedDocument, Problem, Reading
 from ingest.archive import check_expansion
 from ingest.clean import collapse, tidy
+from ingest.parsers.chart_xml import chart_table
 from ingest.parsers.delimited import looks_like_header, row_text
+from ingest.parsers.embedded import embedded_files
+from ingest.parsers.enclosed import EnclosedReader, Gathered, own_title
+from ingest.parsers.macros import macro_blocks
 from ingest.parsers.office_metadata import core_metadata
+from ingest.parsers.office_open import open_slides
+from ingest.parsers.old_office import ConversionNeededError
 from ingest.parsers.picture_alt import picture_text
+from ingest.parsers.picture_ocr import PictureLetters
 from ingest.parsers.registry import Parser, Source, register
 from ingest.parsers.slides_visibility import Seen, Sight
 
@@ -25,53 +33,67 @@ def parse(source: Source) -> ParsedDocument:
 
     Hidden slides are read and reported; shapes off the slide and text that is not seen are left out and reported.
     """
-    import pptx
-
     check_expansion(source.path, source.name, source.limits.max_expanded_bytes)
     blocks: list[Block] = []
     problems: list[Problem] = []
     seen = Seen()
+    letters = PictureLetters(source)
+    gathered = Gathered()
     try:
-        deck = pptx.Presentation(str(source.path))
+        deck = open_slides(source.path)
         slides = list(deck.slides)
         size = (int(deck.slide_width or 0), int(deck.slide_height or 0))
         for number, slide in enumerate(slides[: source.limits.max_pages], start=1):
-            blocks.extend(_Slide(slide, number, size, seen).blocks())
+            blocks.extend(_Slide(slide, number, size, seen, letters).blocks())
             source.page_done(number, len(slides))
             if slide._element.get("show") in ("0", "false"):
                 problems.append(
                     Problem("hidden_slide", "The slide is hidden in the presentation; its text was read.", number)
                 )
         blocks.extend(_margins(slides[: source.limits.max_pages], {block.text for block in blocks}))
+        _read_files(source, gathered, slides[: source.limits.max_pages])
+        gathered.add(macro_blocks(source.path))
         title = str(deck.core_properties.title or "")
         metadata = core_metadata(deck.core_properties)
+    except (DocumentError, ConversionNeededError, MemoryError):
+        raise
     except Exception as error:  # python-pptx raises whatever its XML leads it to
         raise UnreadableError(
-            f"Cannot read {source.name!r}: the PowerPoint file is damaged ({type(error).__name__}).",
+            f"Cannot read {source.name!r}: the PowerPoint file is damaged.",
             "Open it in PowerPoint or LibreOffice, save it again and add that.",
         ) from error
     if len(slides) > source.limits.max_pages:
         problems.append(
             Problem("cut_off", f"Only the first {source.limits.max_pages} of {len(slides)} slides were read.")
         )
-    return ParsedDocument(
-        blocks=tuple(blocks),
-        media_type="application/vnd.openxmlformats-officedocument.presentationml.presentation",
-        title=title,
-        pages=max(1, len(slides)),
-        problems=tuple(problems),
-        metadata=metadata,
-        reading=Reading(
-            pictures=seen.pictures, pictures_without_text=seen.pictures_without_text, hidden=tuple(seen.hidden)
-        ),
+    gathered.readings.append(
+        Reading(pictures=seen.pictures, pictures_without_text=seen.pictures_without_text, hidden=tuple(seen.hidden))
     )
+    return ParsedDocument(
+        blocks=(*blocks, *gathered.blocks),
+        media_type="application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        title=own_title(title, blocks, gathered, source),
+        pages=max(1, len(slides)),
+        problems=(*letters.problems(), *problems, *gathered.problems),
+        metadata=metadata,
+        reading=gathered.reading(),
+    )
+
+
+def _read_files(source: Source, gathered: Gathered, slides: Sequence[Any]) -> None:
+    """Files embedded in slides, each under a heading with its name."""
+    enclosed = EnclosedReader(source, gathered)
+    for name, data in embedded_files(slide.part for slide in slides):
+        enclosed.read(name, data, 3)
+    enclosed.finish()
 
 
 class _Slide:
     """One slide's blocks; what is not seen on it goes to `seen`."""
 
-    def __init__(self, slide: Any, number: int, size: tuple[int, int], seen: Seen) -> None:
+    def __init__(self, slide: Any, number: int, size: tuple[int, int], seen: Seen, letters: PictureLetters) -> None:
         self._slide = slide
+        self._letters = letters
         self._place = Locator(slide=number)
         self._seen = seen
         self._sight = Sight(slide, size)
@@ -126,13 +148,16 @@ class _Slide:
             yield from _diagram(shape, self._place)
 
     def _picture(self, shape: Any) -> Iterator[Block]:
+        """What a picture says, by its author's words and by its letters."""
         properties = shape._element.find(".//{*}cNvPr")
         words = picture_text(properties.get("descr", "") if properties is not None else "")
+        read = self._letters.read(_picture_bytes(shape), self._place)
         self._seen.pictures += 1
+        self._seen.pictures_without_text += not (words or read)
         if words:
             yield Block(BlockKind.PICTURE, words, self._place)
-        else:
-            self._seen.pictures_without_text += 1
+        if read is not None:
+            yield read
 
     def _text(self, shape: Any) -> Iterator[Block]:
         lines = self._lines(shape)
@@ -177,6 +202,15 @@ def _margins(slides: Sequence[Any], said: set[str]) -> Iterator[Block]:
                 yield Block(BlockKind.PARAGRAPH, text)
 
 
+def _picture_bytes(shape: Any) -> bytes:
+    """Of an embedded picture; empty for a linked one."""
+    for ident in shape._element.xpath(".//*[local-name()='blip']/@*[local-name()='embed']"):
+        relation = shape.part.rels.get(ident)
+        if relation is not None and not relation.is_external:
+            return bytes(relation.target_part.blob)
+    return b""
+
+
 def _nearest(node: Any) -> Any:
     """The comment or reply that a text belongs to."""
     return next((one for one in node.iterancestors("{*}cm", "{*}reply")), None)
@@ -218,12 +252,12 @@ def _chart(chart: Any, place: Locator) -> Iterator[Block]:
     if chart.has_title and chart.chart_title.has_text_frame and collapse(chart.chart_title.text_frame.text):
         yield Block(BlockKind.CAPTION, collapse(chart.chart_title.text_frame.text), place)
     for plot in chart.plots:
-        series = [(str(one.name), list(one.values)) for one in plot.series]
         names = [str(category) for category in plot.categories]
-        rows = [[name, *(_figure(values, at) for _, values in series)] for at, name in enumerate(names)]
-        if rows:
-            header = row_text(["", *(name for name, _ in series)])
-            yield Block(BlockKind.TABLE, "\n".join(row_text(row) for row in rows), place, header=header)
+        series = [
+            (str(one.name), [_figure(values, at) for at in range(len(names))])
+            for one, values in ((one, list(one.values)) for one in plot.series)
+        ]
+        yield from (replace(block, locator=place) for block in chart_table(names, series))
 
 
 def _figure(values: list[Any], at: int) -> str:
@@ -245,7 +279,7 @@ register(
     Parser(
         "pptx",
         "PowerPoint (pptx)",
-        ("pptx", "pptm", "potx", "ppsx"),
+        ("pptx", "pptm", "potx", "potm", "ppsx", "ppsm"),
         "application/vnd.openxmlformats-officedocument.presentationml.presentation",
         parse,
     )

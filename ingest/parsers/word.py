@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
-from core.errors import UnreadableError
-from core.types import Block, BlockKind, HiddenText, ParsedDocument, Reading
+from core.errors import DocumentError, UnreadableError
+from core.types import Block, BlockKind, HiddenText, Locator, ParsedDocument, Reading
 from ingest.archive import check_expansion
 from ingest.clean import collapse, tidy
 from ingest.parsers.chart_xml import chart_blocks
 from ingest.parsers.delimited import looks_like_header, row_text
+from ingest.parsers.embedded import embedded_files
+from ingest.parsers.enclosed import EnclosedReader, Gathered, own_title
+from ingest.parsers.macros import macro_blocks
 from ingest.parsers.office_metadata import core_metadata
+from ingest.parsers.office_open import open_word
+from ingest.parsers.old_office import ConversionNeededError
 from ingest.parsers.picture_alt import picture_text
+from ingest.parsers.picture_ocr import PictureLetters
 from ingest.parsers.plain import heading_level
 from ingest.parsers.registry import Parser, Source, register
+from ingest.parsers.word_content import (
+    W,
+    cells_of,
+    content,
+    pictures,
+    rows_of,
+    run_text,
+    runs,
+    shape_words,
+    text_boxes,
+    width_of,
+)
 from ingest.parsers.word_numbering import Numbering
 from ingest.parsers.word_visibility import Visibility
 
-W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_ALTERNATE = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
-_MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
-_ANCHORED = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}"
-_PICTURE = "{http://schemas.openxmlformats.org/drawingml/2006/picture}pic"
-_VML_IMAGE = "{urn:schemas-microsoft-com:vml}imagedata"
 _CHART = "{http://schemas.openxmlformats.org/drawingml/2006/chart}chart"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _PAGE_OF = re.compile(r"\b(?:page|seite|of|von)\b|第|页|頁|共", re.IGNORECASE)
@@ -34,39 +45,42 @@ _HEADING_NAME = re.compile(r"^(?:heading|标题|標題|überschrift|titre)\s*([1
 
 
 def parse(source: Source) -> ParsedDocument:
-    """Blocks of the body without deleted and hidden text; notes, comments, and each header once, come last."""
-    import docx
-
+    """Blocks of the body without deleted and hidden text; notes, comments, headers and the files in it come last."""
     check_expansion(source.path, source.name, source.limits.max_expanded_bytes)
     try:
-        document = docx.Document(str(source.path))
-        reader = _Reader(document)
+        document = open_word(source.path)
+        reader = _Reader(document, source)
         reader.read(document.element.body)
         reader.notes()
         reader.margins()
         title = str(document.core_properties.title or "")
         metadata = core_metadata(document.core_properties)
+        reader.files()
+        reader.gathered.add(macro_blocks(source.path))
+    except (DocumentError, ConversionNeededError, MemoryError):
+        raise
     except Exception as error:  # python-docx raises whatever its XML leads it to
         raise UnreadableError(
-            f"Cannot read {source.name!r}: the Word file is damaged ({type(error).__name__}).",
+            f"Cannot read {source.name!r}: the Word file is damaged.",
             "Open it in Word or LibreOffice, save it again and add that.",
         ) from error
+    reader.gathered.readings.append(reader.reading())
     return ParsedDocument(
-        blocks=tuple(reader.blocks),
+        blocks=(*reader.blocks, *reader.gathered.blocks),
         media_type="application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        title=title,
+        title=own_title(title, reader.blocks, reader.gathered, source),
         metadata=metadata,
-        reading=Reading(
-            pictures=reader.pictures,
-            pictures_without_text=reader.pictures_without_text,
-            hidden=reader.hidden_text(),
-        ),
+        problems=(*reader.letters.problems(), *reader.gathered.problems),
+        reading=reader.gathered.reading(),
     )
 
 
 class _Reader:
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Any, source: Source) -> None:
         self.document = document
+        self.letters = PictureLetters(source)
+        self.gathered = Gathered()
+        self.enclosed = EnclosedReader(source, self.gathered)
         self.blocks: list[Block] = []
         self.items: list[str] = []
         self.hidden: dict[Any, tuple[str, str]] = {}  # by run: a table's cells are looked at more than once
@@ -76,13 +90,33 @@ class _Reader:
         self.levels: dict[str, int] = {}
 
     def read(self, container: Any) -> None:
-        for element in _content(container):
+        for element in content(container):
             if element.tag == W + "p":
                 self._paragraph(element)
+            elif element.tag == W + "altChunk":
+                self._flush()
+                self._foreign(element)
             else:
                 self._flush()
                 self._table(element)
         self._flush()
+
+    def files(self) -> None:
+        """Files embedded in the document, each under a heading with its name."""
+        for name, data in embedded_files([self.document.part]):
+            self.enclosed.read(name, data, 2)
+        self.enclosed.finish()
+
+    def _foreign(self, chunk: Any) -> None:
+        """A web page, RTF or other file that Word shows at this place as if it were its own text."""
+        relation = self.document.part.rels.get(chunk.get(_RELATION, ""))
+        if relation is not None and not relation.is_external:
+            part = relation.target_part
+            inline = Gathered()
+            self.enclosed.into(inline).insert(str(part.partname).rpartition("/")[2], part.blob)
+            self.blocks.extend(inline.blocks)
+            self.gathered.problems.extend(inline.problems)
+            self.gathered.readings.extend(inline.readings)
 
     def notes(self) -> None:
         """Footnotes, endnotes and comments as paragraphs at the end."""
@@ -130,23 +164,34 @@ class _Reader:
             kind = BlockKind.CAPTION if self._is_caption(p) else BlockKind.PARAGRAPH
             self.blocks.append(Block(kind, text))
         self._pictures(p)
-        for box in _text_boxes(p):
+        for box in text_boxes(p):
             self.read(box)
 
     def _pictures(self, p: Any) -> None:
-        """The descriptions that the author gave to pictures of a paragraph, and the figures of its charts."""
-        for words in map(picture_text, _descriptions(p)):
+        """What the pictures of a paragraph say, by their author's words and by their letters; the figures of charts."""
+        for description, relation in pictures(p):
             self.pictures += 1
-            if words:
+            said = [Block(BlockKind.PICTURE, words)] if (words := picture_text(description)) else []
+            if (read := self._letters(relation)) is not None:
+                said.append(read)
+            if said:
                 self._flush()
-                self.blocks.append(Block(BlockKind.PICTURE, words))
-            else:
-                self.pictures_without_text += 1
+            self.blocks.extend(said)
+            self.pictures_without_text += not said
+        for words in filter(None, map(picture_text, shape_words(p))):
+            self._flush()
+            self.blocks.append(Block(BlockKind.PICTURE, words))
         for chart in p.iter(_CHART):
             relation = self.document.part.rels.get(chart.get(_RELATION, ""))
             if relation is not None and not relation.is_external:
                 self._flush()
                 self.blocks.extend(chart_blocks(relation.target_part.blob))
+
+    def _letters(self, relation_id: str) -> Block | None:
+        relation = self.document.part.rels.get(relation_id)
+        if relation is None or relation.is_external:
+            return None
+        return self.letters.read(relation.target_part.blob, Locator())
 
     def _is_caption(self, p: Any) -> bool:
         style = p.find(f"./{W}pPr/{W}pStyle")
@@ -155,8 +200,8 @@ class _Reader:
 
     def _text(self, p: Any) -> str:
         parts: list[str] = []
-        for run in _runs(p):
-            words = "".join(_run_text(run))
+        for run in runs(p):
+            words = "".join(run_text(run))
             hidden = self.visibility.hidden_kind(run, p) if words.strip() and run.tag == W + "r" else ""
             if hidden:
                 self.hidden[run] = (hidden, words)
@@ -164,7 +209,13 @@ class _Reader:
             parts.append(words)
         return "".join(parts)
 
-    def hidden_text(self) -> tuple[HiddenText, ...]:
+    def reading(self) -> Reading:
+        """What was met in the document itself."""
+        return Reading(
+            pictures=self.pictures, pictures_without_text=self.pictures_without_text, hidden=self._hidden_text()
+        )
+
+    def _hidden_text(self) -> tuple[HiddenText, ...]:
         """What was left out; runs of one kind in a row are one."""
         found: list[tuple[str, str]] = []
         for kind, words in self.hidden.values():
@@ -208,7 +259,9 @@ class _Reader:
         return 0
 
     def _table(self, table: Any) -> None:
-        if max((sum(map(_wide, _cells(tr))) for tr in _rows_of(table)), default=0) == 1:  # a frame around running text
+        if (
+            max((sum(map(width_of, cells_of(tr))) for tr in rows_of(table)), default=0) == 1
+        ):  # a frame around running text
             for cell in table.iter(W + "tc"):
                 if cell.getparent().getparent() is table:
                     self.read(cell)
@@ -228,7 +281,7 @@ class _Reader:
     def _header_rows(self, table: Any) -> int:
         """Rows at the top that Word repeats on every page; those without text are not counted."""
         count = 0
-        for tr in _rows_of(table):
+        for tr in rows_of(table):
             mark = tr.find(f"./{W}trPr/{W}tblHeader")
             if mark is None or mark.get(W + "val") in ("0", "false", "off"):
                 break
@@ -247,16 +300,16 @@ class _Reader:
         """Cell texts; a vertically merged cell is repeated in each row, a horizontally merged one stands once."""
         rows: list[list[str]] = []
         above: dict[int, str] = {}
-        for tr in _rows_of(table):
+        for tr in rows_of(table):
             values: list[str] = []
-            for tc in _cells(tr):
+            for tc in cells_of(tr):
                 column = len(values)
                 merge = tc.find(f"./{W}tcPr/{W}vMerge")
                 text = self._cell_text(tc)
                 if merge is not None and merge.get(W + "val", "continue") == "continue":
                     text = above.get(column, text)
                 above[column] = text
-                values.extend([text, *([""] * (_wide(tc) - 1))])
+                values.extend([text, *([""] * (width_of(tc) - 1))])
             if any(values):
                 rows.append(values)
         return rows
@@ -264,107 +317,6 @@ class _Reader:
 
 def _joined(label: str, text: str) -> str:
     return f"{label} {text}" if label else text
-
-
-def _wide(tc: Any) -> int:
-    """Columns that a cell covers."""
-    span = tc.find(f"./{W}tcPr/{W}gridSpan")
-    value = span.get(W + "val", "1") if span is not None else "1"
-    return min(100, int(value)) if value.isdecimal() and int(value) > 0 else 1
-
-
-def _content(container: Any) -> Iterator[Any]:
-    """Paragraphs and tables in order, also inside content controls and insertions."""
-    for child in container.iterchildren():
-        if child.tag in (W + "p", W + "tbl"):
-            yield child
-        elif child.tag in (W + "sdt", W + "sdtContent", W + "ins", W + "customXml", W + "smartTag"):
-            yield from _content(child)
-
-
-def _rows_of(table: Any) -> Iterator[Any]:
-    """Rows in order, also inside content controls and insertions, without those that were deleted."""
-    for child in table.iterchildren():
-        if child.tag == W + "tr":
-            if child.find(f"./{W}trPr/{W}del") is None:
-                yield child
-        elif child.tag in (W + "sdt", W + "sdtContent", W + "ins", W + "customXml"):
-            yield from _rows_of(child)
-
-
-def _cells(tr: Any) -> Iterator[Any]:
-    for child in tr.iterchildren():
-        if child.tag == W + "tc":
-            yield child
-        elif child.tag in (W + "sdt", W + "sdtContent"):
-            yield from _cells(child)
-
-
-def _runs(p: Any) -> Iterator[Any]:
-    """Runs of a paragraph and its links, in order, without deleted ones."""
-    for child in p.iterchildren():
-        if child.tag == W + "r":
-            yield child
-        elif child.tag in (W + "del", W + "moveFrom", W + "pPr"):
-            continue
-        elif isinstance(child.tag, str):
-            if child.tag.startswith("{http://schemas.openxmlformats.org/officeDocument/2006/math}"):
-                yield child
-            else:
-                yield from _runs(child)
-
-
-def _run_text(run: Any) -> Iterator[str]:
-    if run.tag != W + "r":
-        yield from (node.text or "" for node in run.iter(_MATH))
-        return
-    for child in run.iterchildren():
-        if child.tag == W + "t":
-            yield child.text or ""
-        elif child.tag in (W + "tab", W + "ptab"):
-            yield "\t"
-        elif child.tag in (W + "br", W + "cr"):
-            yield "\n"
-        elif child.tag == W + "noBreakHyphen":
-            yield "-"
-        elif child.tag == W + "sym":
-            yield " "
-        elif child.tag == W + "ruby":
-            word, reading = _words(child.find(W + "rubyBase")), _words(child.find(W + "rt"))
-            yield f"{word} ({reading})" if word and reading else word or reading
-
-
-def _words(element: Any) -> str:
-    return "" if element is None else "".join(node.text or "" for node in element.iter(W + "t"))
-
-
-def _descriptions(p: Any) -> Iterator[str]:
-    """The alternative text, perhaps empty, of each picture of a paragraph; text boxes' own pictures are theirs."""
-    for shape in p.iter(_PICTURE, _VML_IMAGE):
-        around = list(shape.iterancestors())
-        if any(one.tag == _ALTERNATE + "Fallback" for one in around):
-            continue
-        if next((one for one in around if one.tag == W + "p"), None) is not p:
-            continue
-        if shape.tag == _VML_IMAGE:
-            owner = shape.getparent()
-            yield owner.get("alt", "") if owner is not None else ""
-            continue
-        holder = next((one for one in around if one.tag.startswith(_ANCHORED)), None)
-        frame = holder.find(f"./{_ANCHORED}docPr") if holder is not None else None
-        own = shape.find(".//{*}cNvPr")
-        found = (one.get("descr", "") for one in (own, frame) if one is not None)
-        yield next((words for words in found if words.strip()), "")
-
-
-def _text_boxes(p: Any) -> Iterator[Any]:
-    """Contents of text boxes anchored in a paragraph; the fallback copy for old programs is skipped."""
-    for box in p.iter(W + "txbxContent"):
-        ancestors = {ancestor.tag for ancestor in box.iterancestors()}
-        if _ALTERNATE + "Fallback" not in ancestors:
-            outer = next(box.iterancestors(W + "p"))
-            if outer is p:
-                yield box
 
 
 register(

@@ -165,3 +165,48 @@ def test_a_large_scan_is_read_within_the_memory_of_the_parser_child(small_pool: 
     assert "4711" in " ".join(block.text for block in parsed.blocks)
     [(_, confidence)] = parsed.reading.ocr_pages
     assert confidence > 0.8
+
+
+def scans(count: int) -> bytes:
+    """A PDF of pages that are pictures, each with its own number."""
+    pages = []
+    for number in range(count):
+        page = Image.new("RGB", (500, 250), "white")
+        ImageDraw.Draw(page).text(
+            (40, 80), f"Sheet {4000 + number} signed", fill="black", font=ImageFont.load_default(36)
+        )
+        pages.append(page)
+    out = io.BytesIO()
+    pages[0].save(out, "PDF", resolution=100, save_all=True, append_images=pages[1:])
+    return out.getvalue()
+
+
+def test_each_page_to_recognise_brings_its_own_time_up_to_the_bound_for_a_file(parse) -> None:
+    lent: list[float] = []
+    limits = Limits(ocr_seconds=1e-6, ocr_page_seconds=60, ocr_most_seconds=240, on_lent=lent.append)
+    parsed = parse("contract.pdf", scans(4), limits)
+    assert [page for page, _ in parsed.reading.ocr_pages] == [1, 2, 3, 4]
+    assert lent == [60, 120, 180, 240]
+    assert "4000" in parsed.blocks[0].text and "4003" in parsed.blocks[-1].text
+    with pytest.raises(EmptyDocumentError, match=r"'contract\.pdf': its pages are pictures, and there was no time"):
+        parse("contract.pdf", scans(4), Limits(ocr_seconds=1e-6, ocr_page_seconds=60, ocr_most_seconds=0))
+
+
+def test_a_scan_inside_another_file_brings_its_time_too(parse, tmp_path: Path) -> None:
+    from ingest.parsers.enclosed import EnclosedReader, Gathered
+    from ingest.parsers.registry import Source
+
+    limits = Limits(ocr_seconds=1e-6, ocr_page_seconds=60, ocr_most_seconds=120)
+    source = Source(tmp_path / "mail.eml", "mail.eml", limits)
+    gathered = Gathered()
+    EnclosedReader(source, gathered).read("scan.pdf", scans(2), 2)
+    assert "4001" in " ".join(block.text for block in gathered.blocks)
+    assert source.allowance.lent == 120 and source.allowance.seconds is not None and source.allowance.seconds > 0
+
+
+@pytest.mark.parametrize("angle", [-5, 3])
+def test_a_page_laid_askew_is_read_in_order(angle: int) -> None:
+    leaning = picture((*LINES, "One more line to measure the angle by")).rotate(angle, fillcolor="white", expand=True)
+    found = recognise(np.ascontiguousarray(np.asarray(leaning)[:, :, ::-1]))
+    said = words(found)
+    assert said.index("4711") < said.index("Monday") < said.index("thirty") < said.index("angle")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+import os
 import shutil
 import socket
 import tempfile
@@ -333,3 +335,36 @@ def test_real_old_files_are_read(evaluation_files: Path) -> None:
             pool.parse(folder / "tika/testPPT_protected_passtika.ppt", "locked.ppt")
         with pytest.raises(EncryptedError):
             pool.parse(folder / "tika/testWORD_protected_passtika.doc", "locked.doc")
+
+
+def test_a_folder_that_another_process_takes_for_a_leftover_is_made_again(tmp_path: Path, monkeypatch) -> None:
+    """Removed before it is opened, before it is locked, or removed and made anew under the same name meanwhile."""
+    monkeypatch.setattr(office_convert.tempfile, "tempdir", str(tmp_path))
+    make, lock = office_convert.tempfile.mkdtemp, office_convert.fcntl.flock
+    moments = iter(["before it is opened", "before it is locked", "made anew", "left alone"])
+    made: list[Path] = []
+
+    def mkdtemp(**options) -> str:
+        made.append(Path(make(**options)))
+        moment.append(next(moments))
+        if moment[-1] == "before it is opened":
+            office_convert._remove_leftovers()
+        return str(made[-1])
+
+    def flock(descriptor: int, how: int) -> None:
+        if moment[-1] in ("before it is locked", "made anew") and how == fcntl.LOCK_EX:
+            made[-1].rmdir()
+            if moment[-1] == "made anew":
+                made[-1].mkdir()
+        lock(descriptor, how)
+
+    moment: list[str] = []
+    monkeypatch.setattr(office_convert.tempfile, "mkdtemp", mkdtemp)
+    monkeypatch.setattr(office_convert.fcntl, "flock", flock)
+    folder, descriptor = office_convert._own_folder()
+    assert moment[-1] == "left alone" and folder == made[-1] and folder.is_dir()
+    office_convert._remove_leftovers()
+    assert folder.is_dir(), "its lock is held"
+    os.close(descriptor)
+    office_convert._remove_leftovers()
+    assert not folder.exists()

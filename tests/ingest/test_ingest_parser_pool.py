@@ -34,6 +34,12 @@ def act(path, name, limits, max_bytes):
     if name == "spin.txt":
         while True:
             pass
+    if name in ("scan.txt", "greedy.txt"):
+        import resource
+        before = resource.getrlimit(resource.RLIMIT_CPU)[0]
+        limits.on_lent(1e9 if name == "greedy.txt" else 30)
+        assert resource.getrlimit(resource.RLIMIT_CPU)[0] >= before + 30
+        time.sleep(60 if name == "greedy.txt" else {sleep})
     if name == "memory.txt":
         bytearray(10 << 30)
     if name == "raise.txt":
@@ -58,20 +64,26 @@ def text(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def ocr_max_s() -> float:
+    """Seconds that pages to recognise may add."""
+    return 60
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ocr_max_s: float):
     """A pool of one child whose parser misbehaves by the name of the file."""
     import socket
 
     listener = socket.create_server(("127.0.0.1", 0))
     script = tmp_path / "child.py"
-    script.write_text(HOSTILE_CHILD.format(root=str(ROOT), port=listener.getsockname()[1]))
+    script.write_text(HOSTILE_CHILD.format(root=str(ROOT), port=listener.getsockname()[1], sleep=3.5))
     real = subprocess.Popen
 
     def popen(command, **options):
         return real([sys.executable, str(script), command[-1]], **options)
 
     monkeypatch.setattr(parser_pool.subprocess, "Popen", popen)
-    settings = IngestSettings(parse_timeout_s=3, parse_memory_mb=1024)
+    settings = IngestSettings(parse_timeout_s=3, parse_memory_mb=1024, ocr_max_s=ocr_max_s)
     with ParserPool(settings, 1) as pool:
         yield pool
     listener.close()
@@ -203,3 +215,16 @@ def test_a_scanned_page_is_read_by_ocr_and_says_so(parsers: ParserPool, tmp_path
     assert "4711" in parsed.blocks[0].text
     assert [(problem.code, problem.page) for problem in parsed.problems] == [("ocr", 1)]
     assert parsed.blocks[0].locator.boxes[0].page == 1
+
+
+@pytest.mark.parametrize("ocr_max_s", [60])
+def test_pages_to_recognise_move_the_limit_of_time(hostile: ParserPool, text: Path) -> None:
+    hostile.parse(text, "good.txt")
+    assert hostile.parse(text, "scan.txt").blocks[0].text == "Some words."  # it sleeps longer than the limit of 3 s
+
+
+@pytest.mark.parametrize("ocr_max_s", [1])
+def test_no_page_moves_the_limit_of_time_beyond_what_is_allowed(hostile: ParserPool, text: Path) -> None:
+    with pytest.raises(UnreadableError, match=r"took longer than the limit of 4 s"):
+        hostile.parse(text, "greedy.txt")
+    assert hostile.parse(text, "good.txt").blocks[0].text == "Some words."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from core.errors import (
     UnsupportedTypeError,
 )
 from core.types import BlockKind
+from ingest.archive import archive_kind
 from ingest.parsers import EXTENSIONS, PARSERS, Limits
 from ingest.parsers.registry import Parser, register
+from ingest.sniff import extension_of
 
 _spec = importlib.util.spec_from_file_location("ingest_samples", Path(__file__).with_name("samples.py"))
 assert _spec and _spec.loader
@@ -422,3 +425,39 @@ def test_content_decides_over_a_wrong_extension(parse) -> None:
 def test_titles_that_programs_make_up_are_not_taken(parse, own: str) -> None:
     page = f"<html><head><title>{own}</title></head><body><h1>Real title</h1><p>text</p></body></html>"
     assert parse("x.html", page.encode()).title == "Real title"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "looks_like", "advice"),
+    [
+        ("sums.numbers", samples.zipped({"Index/Document.iwa": b"x"}), "an Apple Numbers document", "Excel"),
+        ("old.numbers", samples.zipped({"index.xml": b"<x/>", "buildVersionHistory.plist": b"x"}), "Numbers", "Excel"),
+        ("notes.one", b"\xe4\x52\x5c\x7b" + bytes(60), "a OneNote file", "PDF or Word"),
+        ("help.chm", b"ITSF" + bytes(60), "a CHM help file", "7-Zip"),
+        ("plans.7z", b"7z\xbc\xaf\x27\x1c" + bytes(60), "a 7-Zip archive", "Unpack it"),
+    ],
+)
+def test_a_file_that_is_not_read_says_what_to_do_with_it(parse, name, data, looks_like, advice) -> None:
+    with pytest.raises(UnsupportedTypeError) as caught:
+        parse(name, data)
+    assert looks_like in caught.value.message and advice in caught.value.hint
+
+
+def test_an_office_file_with_parts_missing_is_damaged_and_no_archive(parse) -> None:
+    data = samples.zipped({"[Content_Xypes].xml": b"<x/>", "ppt/presentation.xml": b"<x/>", "docProps/app.xml": b""})
+    assert archive_kind(io.BytesIO(data), "plan.pptx") is None
+    with pytest.raises(UnreadableError, match=r"'plan\.pptx': it is a PowerPoint presentation with parts missing"):
+        parse("plan.pptx", data)
+    with pytest.raises(UnreadableError, match=r"'plan\.docx': it is an Office document with parts missing"):
+        parse("plan.docx", samples.zipped({"[Content_Types].xml": b"<x/>", "_rels/.rels": b"<x/>"}))
+    assert archive_kind(io.BytesIO(samples.zipped({"a.txt": b"hello"})), "plan.docx") == "zip"
+
+
+def test_a_name_changed_for_a_mail_server_keeps_its_type() -> None:
+    assert [extension_of(name) for name in ("plan.zip_", "中文.txt___", "a.PDF", "a_")] == ["zip", "txt", "pdf", ""]
+
+
+def test_encoded_data_without_words_is_refused_as_such_and_pictographs_are_text(parse) -> None:
+    with pytest.raises(EmptyDocumentError, match="nothing but encoded data"):
+        parse("token.txt", b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo" * 4000)
+    assert parse("mood.txt", "🎉🎉 🚀".encode()).blocks[0].text == "🎉🎉 🚀"

@@ -350,7 +350,7 @@ def test_form_values_notes_and_attachments_are_kept_or_named(parse) -> None:
     parsed = parse("f.pdf", out.getvalue())
     assert texts(parsed) == ["Name: Ada Lovelace 王 City:", "Ask her for the second name."]
     [problem] = parsed.problems
-    assert problem.code == "attachments_not_read" and "'plan.xlsx'" in problem.message
+    assert problem.code == "attachment_unread" and "'plan.xlsx'" in problem.message
     assert parsed.metadata == {"author": "Office", "created": "2024-01-31T09:30:00+01:00"}
 
 

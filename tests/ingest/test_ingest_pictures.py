@@ -96,7 +96,7 @@ def test_a_picture_without_letters_is_empty_and_says_so(parse) -> None:
 
 
 def test_without_time_for_ocr_a_picture_says_what_to_raise(parse) -> None:
-    with pytest.raises(EmptyDocumentError, match="PARSE_TIMEOUT_S"):
+    with pytest.raises(EmptyDocumentError, match="OCR_PAGE_S"):
         parse("a.png", saved(shown("Room 12"), "PNG"))
 
 
