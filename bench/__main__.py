@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 
-from bench.ingest import ROOT, SOURCES, IngestResult, measure_ingest
+from bench.ingest import ROOT, IngestResult, measure_bulk, measure_office, measure_texts
 from bench.query import SIZES, QueryResult, measure_queries
 from bench.report import performance_page
 from bench.start import StartResult, measure_start
@@ -16,6 +17,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", nargs="?", choices=("start", "ingest", "query"))
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="chunks")
+    parser.add_argument("--documents", type=int, default=0, help="read in so many small files and a large text, too")
+    parser.add_argument("--only-bulk", action="store_true", help="with --documents: leave the other sets out")
+    parser.add_argument("--quick", action="store_true", help="few files of each set, to see that everything runs")
     given = parser.parse_args()
     load = os.getloadavg()[0]
     ingest: list[IngestResult] = []
@@ -26,11 +30,12 @@ def main() -> None:
         with workplace():
             start = measure_start()
     if given.part in (None, "ingest"):
-        for name, folder in SOURCES.items():
-            if folder.is_dir():
-                print(f"Reading in: {name} …", flush=True)
-                with workplace() as alioth:
-                    ingest.append(measure_ingest(alioth, folder, name))
+        sets = [] if given.only_bulk else [measure_texts(given.quick), measure_office(given.quick)]
+        if given.documents:
+            sets.append(measure_bulk(given.documents, given.quick))
+        for result in itertools.chain(*sets):
+            print(f"Read in: {result.name}, {result.chunks:,} chunks, {result.rate:.1f}/s …", flush=True)
+            ingest.append(result)
     if given.part in (None, "query"):
         print("Asking …", flush=True)
         with workplace() as alioth:

@@ -1,25 +1,42 @@
-"""Chunks per second of the whole pipeline against raw `SentenceTransformer.encode` on the same texts, in one run."""
+"""The whole pipeline against raw `SentenceTransformer.encode` on the same texts in one run, and where its time goes."""
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import os
+import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from app.ingestion import Ingestion
 from app.wiring import Alioth
-from bench.workplace import cpu_seconds, resident_mb
+from bench.ingest_sets import OFFICE, ROOT, SHARED, large_file, many_files, office_files, text_sets
+from bench.processes import cpu_by_role, forget_peak, peak_mb_by_role
+from bench.workplace import workplace
 from core.types import Collection, DocumentState, NewChunk
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared" / "eval"
-SOURCES = {
-    "Markdown files and pictures (en_gitlab_handbook)": SHARED / "en_gitlab_handbook" / "raw",
-    "mixed English files (en_multicorp_dev)": SHARED / "en_multicorp_dev" / "raw_mixed",
-    "mixed Chinese files (zh_rageval_dev)": SHARED / "zh_rageval_dev" / "raw_mixed",
-    "this project's docs": ROOT / "docs",
+__all__ = ["ROOT", "SHARED", "IngestResult", "Raw", "measure_bulk", "measure_ingest", "measure_office", "measure_texts"]
+
+MOST_FILES, QUICK_FILES = 120, 3
+RAW_TEXTS, QUICK_RAW_TEXTS = 2_000, 96
+"""Texts that are encoded raw at most, spread over all: the rest takes as long."""
+LARGE_MB, QUICK_LARGE_MB = 50, 1
+_WARM = {
+    "1.md": "# Holidays\n\n" + "Every employee is entitled to 25 days of paid leave in a year.\n\n" * 40,
+    "2.md": "# 年假\n\n" + "每位员工每年享有二十五天带薪年假，须提前两周书面申请。\n\n" * 40,
+    "3.txt": "The pump must be switched off before the filter is cleaned.\n" * 40,
+    "4.csv": "part,text\n" + "".join(f"{number},Replace the seal 更换密封圈\n" for number in range(40)),
 }
+STAGES = ("parse", "OCR", "chunk", "embed", "index", "rest")
 
 
 @dataclass(frozen=True)
@@ -28,74 +45,252 @@ class Raw:
 
     seconds: float
     cpu_seconds: float
+    texts: int = 1
+
+    @property
+    def rate(self) -> float:
+        """Texts per second."""
+        return self.texts / self.seconds
 
 
 @dataclass(frozen=True)
 class IngestResult:
-    """seconds, cpu_seconds: of the pipeline, with warm processes. memory_mb: of all processes right after."""
+    """seconds, cpu: of the pipeline with warm processes, CPU seconds by process; stages: CPU seconds by stage.
+
+    again: seconds of a second pass over the unchanged files. peak_mb: by process, of its whole life. left_out:
+    characters beyond the limit for one file. raw: None when it was not measured.
+    """
 
     name: str
     files: int
     failed: int
     chunks: int
     seconds: float
-    cpu_seconds: float
-    memory_mb: float
-    float32: Raw
-    bfloat16: Raw
+    again: float
+    cpu: Mapping[str, float]
+    stages: Mapping[str, float]
+    peak_mb: Mapping[str, float]
+    raw: Raw | None
+    raw_dtype: str = ""
+    left_out: int = 0
+    texts_only: bool = False
+    refused: Sequence[str] = field(default=())
+
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(self.cpu.values())
+
+    @property
+    def rate(self) -> float:
+        """Chunks per second."""
+        return self.chunks / self.seconds
 
     @property
     def wall_ratio(self) -> float:
-        """Above 1 the pipeline is faster than raw float32 encoding alone."""
-        return self.float32.seconds / self.seconds
+        """Above 1 the pipeline is faster than raw encoding alone."""
+        return self.rate / self.raw.rate if self.raw else 0.0
 
     @property
     def cpu_ratio(self) -> float:
-        """The same in CPU seconds, which a busy machine does not distort."""
-        return self.float32.cpu_seconds / self.cpu_seconds
+        """The same in CPU seconds, which a busy machine distorts less."""
+        if self.raw is None or not self.cpu_seconds:
+            return 0.0
+        return (self.chunks / self.cpu_seconds) / (self.raw.texts / self.raw.cpu_seconds)
 
 
-def measure_ingest(alioth: Alioth, folder: Path, name: str) -> IngestResult:
-    """Read a folder into a new collection with warm processes, then encode its chunks raw."""
-    alioth.embedder.embed_documents(["warm"])
+def measure_texts(quick: bool = False) -> Iterator[IngestResult]:
+    """Sets of files that hold text only, in both languages."""
+    return _measured([(one.name, one.make) for one in text_sets()], quick, texts_only=True)
+
+
+def measure_office(quick: bool = False) -> Iterator[IngestResult]:
+    """Sets with PDF and Office files and pictures."""
+    there = [(name, partial(office_files, source)) for name, source in OFFICE.items() if source.is_dir()]
+    return _measured(there, quick)
+
+
+def measure_bulk(documents: int, quick: bool = False) -> Iterator[IngestResult]:
+    """Thousands of small files, then one large text."""
+    size = QUICK_LARGE_MB if quick else LARGE_MB
+    many = (f"{documents:,} small text files", lambda folder, most: many_files(folder, documents))
+    large = (f"one text of {size} MB", lambda folder, most: large_file(folder, size))
+    return _measured([many, large], quick, texts_only=True)
+
+
+def _measured(
+    sets: Sequence[tuple[str, Callable[[Path, int], Any]]], quick: bool, texts_only: bool = False
+) -> Iterator[IngestResult]:
+    """Each in a data directory and with processes of its own; `quick`: all in one, and few files of each."""
+    files, raw_texts = (QUICK_FILES, QUICK_RAW_TEXTS) if quick else (MOST_FILES, RAW_TEXTS)
+    with contextlib.ExitStack() as stack:
+        shared = stack.enter_context(workplace()) if quick else None
+        for name, make in sets:
+            place = contextlib.nullcontext(shared) if shared is not None else workplace()
+            with _folder() as folder, place as alioth:
+                make(folder, files)
+                yield measure_ingest(alioth, folder, name, raw_texts, texts_only)
+
+
+def measure_ingest(
+    alioth: Alioth, folder: Path, name: str, raw_texts: int = RAW_TEXTS, texts_only: bool = False
+) -> IngestResult:
+    """Read a folder into a new collection with warm processes, twice, then encode its chunks raw.
+
+    Args:
+        raw_texts: chunks that are encoded raw at most; 0 for none.
+    """
     home = alioth.settings.home
+    _warm_up(alioth, name)
     collection = alioth.create_collection(f"bench {name}")
-    before, started = cpu_seconds(home), time.perf_counter()
-    ingestion = Ingestion(alioth, collection)
-    ingestion.submit(alioth.intake.scan([folder]))
-    ingestion.follow(threading.Event())
-    seconds, cpu = time.perf_counter() - started, cpu_seconds(home) - before
-    totals = ingestion.totals()
-    texts = _embedded_texts(alioth, collection)
+    forget_peak()
+    clock = _Clock()
+    before, started = cpu_by_role(home), time.perf_counter()
+    with clock.watching():
+        ingestion = _read_in(alioth, collection, folder)
+    seconds, after = time.perf_counter() - started, cpu_by_role(home)
+    started = time.perf_counter()
+    _read_in(alioth, collection, folder)
+    again = time.perf_counter() - started
+    totals, peak = ingestion.totals(), peak_mb_by_role(home)
+    cpu = {role: after[role] - before[role] for role in after}
+    spent, left_out = _told(alioth, collection)
+    texts = _embedded_texts(alioth, collection, raw_texts) if raw_texts else []
+    dtype = _best_dtype()
     return IngestResult(
         name=name,
         files=totals["submitted"],
         failed=totals["failed"],
-        chunks=len(texts),
+        chunks=totals["chunks"],
         seconds=seconds,
-        cpu_seconds=cpu,
-        memory_mb=resident_mb(home),
-        float32=_encode(alioth, texts, "float32"),
-        bfloat16=_encode(alioth, texts, "bfloat16"),
+        again=again,
+        cpu=cpu,
+        stages=_stages(cpu, clock.seconds, spent),
+        peak_mb=peak,
+        raw=_encode(alioth, texts, dtype) if texts else None,
+        raw_dtype=dtype,
+        left_out=left_out,
+        texts_only=texts_only,
+        refused=[f"{row['path']}: {row['error']['message']}" for row in ingestion.report() if row["error"]],
     )
 
 
-def _embedded_texts(alioth: Alioth, collection: Collection) -> list[str]:
-    """Exactly what the embedder read."""
+class _Clock:
+    """CPU seconds of the pipeline's threads, by what they do."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        from ingest.run_stages import Stages
+
+        with contextlib.ExitStack() as stack:
+            for method, stage in (("prepare", "chunk"), ("embed", "embed"), ("store", "index")):
+                timed = self._timed(getattr(Stages, method), stage)
+                stack.enter_context(mock.patch.object(Stages, method, timed))
+            yield
+
+    def _timed(self, work: Callable[..., Any], stage: str) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return work(*arguments)
+            finally:
+                with self._lock:
+                    self.seconds[stage] += time.thread_time() - began
+
+        return timed
+
+
+def _stages(cpu: Mapping[str, float], threads: Mapping[str, float], spent: Mapping[str, float]) -> dict[str, float]:
+    """CPU seconds of each of STAGES.
+
+    Args:
+        cpu: by process. threads: by what the worker's threads did. spent: wall seconds of parse, and OCR in it.
+    """
+    ocr = spent["ocr"] / spent["parse"] if spent["parse"] else 0.0
+    known = threads.get("chunk", 0.0) + threads.get("embed", 0.0) + threads.get("index", 0.0)
+    return {
+        "parse": cpu["parsers"] * (1 - ocr),
+        "OCR": cpu["parsers"] * ocr,
+        "chunk": threads.get("chunk", 0.0),
+        "embed": cpu["models"] + threads.get("embed", 0.0),
+        "index": cpu["chroma"] + threads.get("index", 0.0),
+        "rest": max(0.0, cpu["worker"] - known),
+    }
+
+
+def _warm_up(alioth: Alioth, name: str) -> None:
+    """Every process has loaded what it needs for texts of both languages."""
+    with _folder() as folder:
+        for file, text in _WARM.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        _read_in(alioth, alioth.create_collection(f"warm-up {name}"), folder)
+
+
+def _read_in(alioth: Alioth, collection: Collection, folder: Path) -> Ingestion:
+    ingestion = Ingestion(alioth, collection)
+    ingestion.submit(alioth.intake.scan([folder]))
+    ingestion.follow(threading.Event())
+    return ingestion
+
+
+def _told(alioth: Alioth, collection: Collection) -> tuple[dict[str, float], int]:
+    """Wall seconds of parse and of OCR in it, and characters left out, from the reports of the documents."""
+    from storage.versions import VersionStore
+
+    seconds, left_out = {"parse": 0.0, "ocr": 0.0}, 0
+    ids = [row.version_id for row in alioth.documents.list(collection.id, states=[DocumentState.READY])]
+    for start in range(0, len(ids), 500):
+        for facts in VersionStore(alioth.db).facts([one for one in ids[start : start + 500] if one]).values():
+            for stage in seconds:
+                seconds[stage] += facts.get("seconds", {}).get(stage, 0.0)
+            left_out += facts.get("left_out", 0)
+    return seconds, left_out
+
+
+def _embedded_texts(alioth: Alioth, collection: Collection, most: int) -> list[str]:
+    """Exactly what the embedder read; of many, some spread over all."""
     rows = alioth.documents.list(collection.id, states=[DocumentState.READY])
-    stored = [chunk for row in rows for chunk in alioth.chunks.of_version(row.version_id)]
-    return [NewChunk(c.ordinal, c.text, c.locator, c.context).embedded_text for c in stored]
+    texts = [
+        NewChunk(c.ordinal, c.text, c.locator, c.context).embedded_text
+        for row in rows
+        for c in alioth.chunks.of_version(row.version_id)
+    ]
+    return texts[:: max(1, len(texts) // most)][:most]
+
+
+def _best_dtype() -> str:
+    from models.cpu import has_fast_bfloat16
+
+    return "bfloat16" if has_fast_bfloat16() else "float32"
 
 
 def _encode(alioth: Alioth, texts: list[str], dtype: str) -> Raw:
-    import torch
-    from sentence_transformers import SentenceTransformer
-
+    """In a process of its own, so that torch does not count as the worker's memory in what is measured next."""
+    from models.cpu import physical_cores
     from models.weights import resolve
 
     folder = resolve(alioth.settings.models.embedder, alioth.settings.home)
-    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": getattr(torch, dtype)})
+    threads = alioth.settings.models.threads or physical_cores()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_encode_here, str(folder), threads, texts, dtype).result()
+
+
+def _encode_here(folder: str, threads: int, texts: list[str], dtype: str) -> Raw:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(threads)
+    model = SentenceTransformer(folder, device="cpu", model_kwargs={"dtype": getattr(torch, dtype)})
     model.encode(texts[:32], show_progress_bar=False)
     cpu, started = time.process_time(), time.perf_counter()
     model.encode(texts, show_progress_bar=False, convert_to_tensor=True)
-    return Raw(time.perf_counter() - started, time.process_time() - cpu)
+    return Raw(time.perf_counter() - started, time.process_time() - cpu, len(texts))
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="alioth-bench-files-") as name:
+        yield Path(os.path.realpath(name))

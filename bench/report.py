@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.ingest import IngestResult
+from bench.ingest_report import ingest_section
 from bench.query import QueryResult
 from bench.start import StartResult
 from evals.report import table
@@ -21,14 +22,8 @@ _START = """## Start
 
 Seconds from `alioth serve` (not the first one on the data directory) until the page answers and until the models are
 loaded; then seconds from a question about the help collection to the first piece of its generated answer by the bundled
-model: the first question after the start, and one after it. The asking process is warmed first, as the web process warms
-itself when the models are loaded."""
-
-_INGEST = """## Ingestion
-
-Chunks per second of the whole pipeline (parse, chunk, embed, segment, store, index, switch; processes warm) against raw
-`SentenceTransformer.encode` on the same texts in the same run. A ratio of 1 means that everything beside embedding is
-free. The CPU ratio counts processor seconds of all processes and is not distorted by other work on the machine."""
+model: the first question after the start, and one after it. The asking process is warmed first, as the web process
+warms itself when the models are loaded."""
 
 _QUERY = """## Queries
 
@@ -49,7 +44,7 @@ def performance_page(
     if start:
         parts += [_START, _start_table(start)]
     if ingest:
-        parts += [_INGEST, _ingest_table(ingest)]
+        parts += ingest_section(ingest)
     if queries:
         parts += [_QUERY, _query_table(queries)]
         if any(result.made_up for result in queries):
@@ -68,30 +63,6 @@ def _start_table(result: StartResult) -> str:
             f"{result.later_token[language]:.2f}",
         )
         for language in result.first_token
-    ]
-    return table(header, rows)
-
-
-def _ingest_table(results: Sequence[IngestResult]) -> str:
-    header = (
-        "documents", "files", "failed", "chunks", "s", "chunks/s", "raw float32 chunks/s", "raw bfloat16 chunks/s",
-        "wall ratio to float32", "CPU ratio to float32", "memory MB",
-    )  # fmt: skip
-    rows = [
-        (
-            result.name,
-            str(result.files),
-            str(result.failed),
-            f"{result.chunks:,}",
-            f"{result.seconds:.1f}",
-            f"{result.chunks / result.seconds:.1f}",
-            f"{result.chunks / result.float32.seconds:.1f}",
-            f"{result.chunks / result.bfloat16.seconds:.1f}",
-            f"{result.wall_ratio:.2f}",
-            f"{result.cpu_ratio:.2f}",
-            f"{result.memory_mb:,.0f}",
-        )
-        for result in results
     ]
     return table(header, rows)
 

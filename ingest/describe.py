@@ -1,4 +1,4 @@
-"""Writes down what the parser found: the ingest report and the sketch for near-duplicates, in one transaction."""
+"""Writes down what the parser found: report, sketch for near-duplicates and number of chunks, in one transaction."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ def describe(
     window: int,
     max_pages: int,
     seconds: Mapping[str, float],
+    reused: int = 0,
 ) -> IngestReport:
-    """Build the report of a version that this worker holds and keep it. Arguments as for `build_report`.
+    """Build the report of a version that this worker holds and keep it; its chunks are to be embedded from now on.
+
+    Args:
+        reused: chunks whose embedding is known already. The others are as for `build_report`.
 
     Raises:
         LeaseLostError: another worker took the version over, or it was deleted.
@@ -47,6 +51,7 @@ def describe(
         problems=parsed.problems,
         facts={key: value for key, value in report.to_dict().items() if key != "warnings"},
         sketch=bands,
+        expected=(len(chunks), reused),
     )
     return report
 

@@ -96,6 +96,10 @@ class Stages:
         chunks = chunk_document(parsed, embedder.tokenizer, settings, reserved)
         if not chunks:
             raise EmptyDocumentError(f"Cannot ingest {claimed.path!r}: it holds no text.", "Check the file.")
+        seconds = {"parse": parsed_at - began, "chunk": time.monotonic() - parsed_at}
+        total = len(chunks)
+        job.cut(chunks, embedder.dimension)
+        self._reuse(job)
         describe(
             documents,
             worker,
@@ -104,14 +108,10 @@ class Stages:
             chunks,
             window=embedder.max_tokens - reserved,
             max_pages=self._parts.settings.max_pages,
-            seconds={"parse": parsed_at - began, "chunk": time.monotonic() - parsed_at},
+            seconds=seconds,
+            reused=job.reused,
         )
-        del parsed
-        total = len(chunks)
-        job.cut(chunks, embedder.dimension)
-        del chunks
-        self._reuse(job)
-        documents.expect_chunks(job.id, worker, total, job.reused)
+        del parsed, chunks
         self._report(Event(job.id, claimed.path, DocumentState.EMBEDDING, total))
 
     def embed(self, call: Call, wanted: Callable[[Job], bool], step: int) -> Embeddings | None:

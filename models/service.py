@@ -19,7 +19,8 @@ from models.chat_stream import AnswerStream, chunk_lines, completion
 from models.embedders import Embedders
 from models.llama import MAX_WAITING
 from models.protocols import Embeddings, Lane, LanguageModel, Tokenizer
-from models.requests import ChatRequest, EmbeddingRequest, TokensRequest
+from models.requests import ChatRequest, EmbeddingRequest, TokensRequest, UseRequest
+from models.swap import LlmSwap
 from models.wire import LANE_HEADER, error_body, pack, status_of
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,9 @@ class Served:
         self.others = others
         self.languages: dict[str, tuple[str, ...]] = {}
         self.llm_sha256 = ""
+        self.llm_notes: tuple[str, ...] = ()
+        self.former_llms: frozenset[str] = frozenset()
+        self.swap: LlmSwap | None = None
 
     @property
     def ready(self) -> bool:
@@ -65,7 +69,9 @@ class Served:
     def require_llm(self, model_id: str) -> LanguageModel:
         if self.llm is None:
             raise ModelUnavailableError("The models are still being loaded.", "Try again in a few seconds.")
-        return _named(self.llm, self.llm.info().id, model_id)
+        llm = self.llm
+        # a client that started before the model was changed asks by the old name
+        return llm if model_id in self.former_llms else _named(llm, llm.info().id, model_id)
 
     async def require_embedder(self, model_id: str) -> ServedEmbedder:
         """The embedder of this id, loaded first if need be."""
@@ -103,6 +109,7 @@ def serve(served: Served, token: str) -> FastAPI:
     _add_guard(app, token)
     _add_health(app, served)
     _add_chat(app, served, threads["answers"])
+    _add_swap(app, served, threads["answers"])
     _add_embeddings(app, served, threads)
     return app
 
@@ -176,6 +183,15 @@ def _add_chat(app: FastAPI, served: Served, threads: ThreadPoolExecutor) -> None
         return {"model": body.model, "counts": counts}
 
 
+def _add_swap(app: FastAPI, served: Served, threads: ThreadPoolExecutor) -> None:
+    @app.post("/v1/llm")
+    async def use(body: UseRequest) -> dict[str, Any]:
+        if served.swap is None or served.llm is None:
+            raise ModelUnavailableError("The models are still being loaded.", "Try again in a few seconds.")
+        notes = await asyncio.get_running_loop().run_in_executor(threads, served.swap.use, body.model)
+        return {"model": body.model, "notes": list(notes)}
+
+
 def _add_embeddings(app: FastAPI, served: Served, threads: dict[Any, ThreadPoolExecutor]) -> None:
     @app.post("/v1/embeddings")
     async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
@@ -188,9 +204,11 @@ def _add_embeddings(app: FastAPI, served: Served, threads: dict[Any, ThreadPoolE
             {"object": "embedding", "index": i, "embedding": pack(row) if packed else row.tolist()}
             for i, row in enumerate(vectors)
         ]
-        tokens = sum(await loop.run_in_executor(threads[lane], embedder.tokenizer.counts, texts))
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return JSONResponse({"object": "list", "model": body.model, "data": data, "usage": usage})
+        answer: dict[str, Any] = {"object": "list", "model": body.model, "data": data}
+        if lane is not Lane.INGEST:  # our own ingestion knows them, and counting costs a twentieth of embedding
+            tokens = sum(await loop.run_in_executor(threads[lane], embedder.tokenizer.counts, texts))
+            answer["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return JSONResponse(answer)
 
 
 def _lane(request: Request) -> Lane:
@@ -214,6 +232,7 @@ def _describe(served: Served) -> list[dict[str, Any]]:
                 "reading_rate": info.reading_rate,
                 "small": info.small,
                 "weights_sha256": served.llm_sha256,
+                **({"notes": list(served.llm_notes)} if served.llm_notes else {}),
             }
         )
     besides = served.others.loaded() if served.others is not None else []

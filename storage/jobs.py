@@ -67,11 +67,7 @@ class Jobs(Claiming):
         """
         with self._db.write() as session:
             row = own(session, version_id, worker)
-            _expect(session, row, count)
-            row.state, row.progress = DocumentState.EMBEDDING.value, EMBEDDING_FROM
-            row.chunks_done = reused
-            row.pages_done = row.pages
-            row.facts = {**row.facts, "chunks_reused": reused}
+            _begin_embedding(session, row, count, reused)
             row.updated_at = now()
 
     def describe(
@@ -85,14 +81,22 @@ class Jobs(Claiming):
         problems: Sequence[Problem],
         facts: Mapping[str, Any],
         sketch: Sequence[int] = (),
+        expected: tuple[int, int] | None = None,
     ) -> None:
-        """Keep what the parser found; sketch: of ingest.near_duplicates, empty for none. Raises LeaseLostError."""
+        """Keep what the parser found. Raises LeaseLostError.
+
+        Args:
+            sketch: of ingest.near_duplicates, empty for none.
+            expected: chunks and how many are reused, to do what `expect_chunks` does in the same transaction.
+        """
         with self._db.write() as session:
             row = own(session, version_id, worker)
             put_sketch(session, version_id, row.collection_id, sketch)
             row.media_type, row.title, row.pages = media_type, storable(title), pages
             row.problems = [problem.to_dict() for problem in problems]
             row.facts = dict(facts)
+            if expected is not None:
+                _begin_embedding(session, row, *expected)
             row.updated_at = now()
 
     def store_chunks(
@@ -211,6 +215,14 @@ def _check_embeddings(
             f"Cannot store chunks of version {row.id!r}: an embedding is not finite.", "Check the embedder."
         )
     return collection.index_id
+
+
+def _begin_embedding(session: Session, row: VersionTable, count: int, reused: int) -> None:
+    _expect(session, row, count)
+    row.state, row.progress = DocumentState.EMBEDDING.value, EMBEDDING_FROM
+    row.chunks_done = reused
+    row.pages_done = row.pages
+    row.facts = {**row.facts, "chunks_reused": reused}
 
 
 def _expect(session: Session, row: VersionTable, count: int) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import CompoundSelect, delete, insert, select, union_all
+from sqlalchemy import CompoundSelect, bindparam, delete, insert, select, union_all
 from sqlalchemy.orm import Session
 
 from storage.database import Database
@@ -54,7 +55,8 @@ class Sketches:
         if not bands:
             return []
         with self._db.read() as session:
-            shared = Counter(session.scalars(_sharing(collection_id, bands)))
+            values = {f"value{band}": value for band, value in enumerate(bands)}
+            shared = Counter(session.scalars(_sharing(len(bands)), {"collection_id": collection_id, **values}))
             others = _live(session, document_id, [version_id for version_id, _ in shared.most_common(_COMPARED)])
             sketches = _sketches(session, [version_id for _, _, version_id in others])
         found = [
@@ -82,14 +84,20 @@ class Sketches:
             return list(session.scalars(query))
 
 
-def _sharing(collection_id: str, bands: Sequence[int]) -> CompoundSelect[str]:
-    """Versions that share a band with a sketch, once for each band: one look-up in the index for each."""
+@functools.cache
+def _sharing(bands: int) -> CompoundSelect[str]:
+    """Versions that share a band with a sketch, once for each band: one look-up in the index for each.
+
+    Made once: putting it together takes longer than asking it.
+    """
     return union_all(
         *(
             select(SketchTable.version_id).where(
-                SketchTable.collection_id == collection_id, SketchTable.band == band, SketchTable.value == value
+                SketchTable.collection_id == bindparam("collection_id"),
+                SketchTable.band == band,
+                SketchTable.value == bindparam(f"value{band}", type_=SketchTable.value.type),
             )
-            for band, value in enumerate(bands)
+            for band in range(bands)
         )
     )
 

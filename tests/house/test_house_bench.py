@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from bench import query
 from bench.ingest import IngestResult, Raw
+from bench.ingest_sets import renumbered
+from bench.processes import ROLES, cpu_by_role, peak_mb_by_role
 from bench.query import QueryResult
 from bench.report import performance_page
 from bench.start import StartResult
@@ -13,12 +16,48 @@ from bench.workplace import cpu_seconds, resident_mb
 from core.settings import load_settings
 
 
-def test_ratios_compare_with_raw_float32_of_the_same_run() -> None:
-    result = IngestResult("files", 50, 1, 600, 10.0, 16.0, 900.0, Raw(12.0, 24.0), Raw(6.0, 12.0))
+def _result(**changes: Any) -> IngestResult:
+    facts: dict[str, Any] = {
+        "name": "files",
+        "files": 50,
+        "failed": 1,
+        "chunks": 600,
+        "seconds": 10.0,
+        "again": 0.25,
+        "cpu": {"worker": 4.0, "parsers": 2.0, "models": 9.0, "chroma": 1.0},
+        "stages": {"parse": 2.0, "OCR": 0.0, "chunk": 2.0, "embed": 9.0, "index": 2.0, "rest": 1.0},
+        "peak_mb": {"worker": 200.0, "parsers": 90.0, "models": 900.0, "chroma": 100.0},
+        "raw": Raw(6.0, 12.0, 300),
+        "raw_dtype": "bfloat16",
+    }
+    return IngestResult(**{**facts, **changes})
+
+
+def test_ratios_compare_with_raw_encoding_in_the_same_run() -> None:
+    result = _result()
     assert result.wall_ratio == 1.2 and result.cpu_ratio == 1.5
     page = performance_page([result], [], load=0.25)
-    assert "| files | 50 | 1 | 600 | 10.0 | 60.0 | 50.0 | 100.0 | 1.20 | 1.50 | 900 |" in page
+    assert "| files | 50 | 1 | 600 | 10.0 | 60.0 | 50.0 | 1.20 | 1.50 | 0.2 |" in page and "in bfloat16" in page
+    assert "| files | 12% | 0% | 12% | 56% | 12% | 6% |" in page
+    assert "| files | 4.0 | 2.0 | 9.0 | 1.0 | 200 | 90 | 900 | 100 |" in page
     assert "load of the machine when the run began: 0.2" in page and "## Queries" not in page
+
+
+def test_a_set_that_was_not_encoded_raw_has_no_ratio_and_what_was_left_out_is_told() -> None:
+    page = performance_page([_result(raw=None, left_out=5_000_000)], [], load=0.0)
+    assert "| 60.0 | - | - | - | 0.2 |" in page and "files: 5,000,000 characters are over the limit" in page
+
+
+def test_repeated_texts_differ_in_their_numbers() -> None:
+    text = "Room 12 opens at 9, room 13 at 10."
+    assert renumbered(text, 1).endswith("Room 13 opens at 10, room 14 at 11.")
+    assert len({renumbered("no number", number) for number in range(1000)}) == 1000
+
+
+def test_peak_memory_and_seconds_are_told_for_each_kind_of_process() -> None:
+    home = load_settings().home
+    assert set(cpu_by_role(home)) == set(peak_mb_by_role(home)) == set(ROLES)
+    assert peak_mb_by_role(home)["worker"] > 10 and peak_mb_by_role(home)["parsers"] == 0
 
 
 def test_made_up_collections_are_said_to_be_made_up() -> None:

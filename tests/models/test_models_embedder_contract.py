@@ -149,13 +149,13 @@ def test_one_thread_computes_for_all_callers(
     minilm: SentenceTransformerEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computing: set[int] = set()
-    encode = minilm._model.encode
+    forward = minilm._model.forward
 
     def watched(*arguments: Any, **options: Any) -> Any:
         computing.add(threading.get_ident())
-        return encode(*arguments, **options)
+        return forward(*arguments, **options)
 
-    monkeypatch.setattr(minilm._model, "encode", watched)
+    monkeypatch.setattr(minilm._model, "forward", watched)
     with ThreadPoolExecutor(6) as callers:
         list(callers.map(minilm.embed_query, [f"question {n}" for n in range(18)]))
     assert len(computing) == 1
