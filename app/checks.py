@@ -112,9 +112,10 @@ def _model(role: str) -> Callable[[Alioth], str]:
 
 def _models_process(alioth: Alioth) -> str:
     info = alioth.llm.info()
+    notes = [f"; {note}" for row in alioth.models.models() for note in row.get("notes") or []]
     return (
         f"{info.id} reads {info.reading_rate:.0f} tokens/s, window {info.window}; "
-        f"{alioth.embedder.id} gives {alioth.embedder.embed_query('ready?').shape[0]} dimensions"
+        f"{alioth.embedder.id} gives {alioth.embedder.embed_query('ready?').shape[0]} dimensions{''.join(notes)}"
     )
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import uvicorn
 
     from models.lanes import ComputeGate
-    from models.llama import LlamaCppModel
     from models.service import Served, ServedEmbedder
+    from models.swap import LlmSwap, LoadedLlm
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,12 @@ class ModelServer:
         thread = threading.Thread(target=server.run, args=([bound],), name="http", daemon=True)
         thread.start()
         try:
-            llm = load(self._settings, served)
+            swap = load(self._settings, served)
             self._loading = False
             self._announce(bound)
             while thread.is_alive() and not self._stop.is_set():
                 thread.join(0.5)
-            llm.close()  # open streams end as cancelled, so the server need not wait for them
+            swap.close()  # open streams end as cancelled, so the server need not wait for them
         except _StoppedWhileLoading:
             log.info("stopped while loading")
         finally:
@@ -102,48 +102,70 @@ class _StoppedWhileLoading(BaseException):
     pass
 
 
-def load(settings: Settings, served: Served) -> LlamaCppModel:
+def load(settings: Settings, served: Served) -> LlmSwap:
     """Load LLM and first embedder into `served`, which loads others on demand.
 
-    The LLM is returned because it must be closed.
+    The owner of the LLM is returned because it must be closed.
 
     Raises:
         WeightsError: a file is missing or of another sha256 than pinned.
     """
     from models import weights
-    from models.catalog import entry
+    from models.chosen import former_llms
     from models.cpu import physical_cores
     from models.embedders import Embedders
     from models.lanes import ComputeGate
-    from models.llama import LlamaCppModel
-    from models.requantise import fast_copy
+    from models.swap import LlmSwap
 
     chosen, home = settings.models, settings.home
-    llm_entry = entry(chosen.llm, home)
     _require_role(settings)
-    llm_file = weights.resolve(llm_entry.id, home)
     weights.resolve(chosen.embedder, home)  # a missing file is told before the LLM is loaded
+    weights.resolve(chosen.llm, home)
     threads, gate = chosen.threads or physical_cores(), ComputeGate()
-    llm_sha256 = weights.weights_sha256(llm_entry.id, home)
-    if chosen.requantise and llm_entry.requantise:
-        llm_file = fast_copy(llm_file, llm_sha256, home, threads)
 
     def embedder_of(model_id: str) -> ServedEmbedder:
         return _load_embedder(settings, served, model_id, threads, gate)
 
+    def llm_of(model_id: str) -> LoadedLlm:
+        return _load_llm(settings, model_id, threads, gate)
+
     embedder = embedder_of(chosen.embedder)
-    llm = LlamaCppModel(
-        llm_file,
-        llm_entry,
+    swap = LlmSwap(served, llm_of, former_llms(home))
+    swap.start(chosen.llm)
+    served.others = Embedders(embedder_of)
+    served.embedder, served.swap = embedder, swap
+    swap.serve()
+    return swap
+
+
+def _load_llm(settings: Settings, model_id: str, threads: int, gate: ComputeGate) -> LoadedLlm:
+    """Any language model of the catalogue.
+
+    Raises:
+        InputError: it is none. WeightsError, ModelError: see LlamaCppModel.
+    """
+    from models import weights
+    from models.catalog import entry
+    from models.llama import LlamaCppModel
+    from models.requantise import fast_copy
+    from models.swap import LoadedLlm
+
+    chosen, home = settings.models, settings.home
+    found = entry(model_id, home)
+    if found.role != "llm":
+        raise InputError(f"{model_id!r} is no language model but a {found.role}.", "`alioth models list` shows them.")
+    file, sha256 = weights.resolve(found.id, home), weights.weights_sha256(found.id, home)
+    if chosen.requantise and found.requantise:
+        file = fast_copy(file, sha256, home, threads)
+    model = LlamaCppModel(
+        file,
+        found,
         threads=threads,
         context_tokens=chosen.context_tokens,
         gpu_layers=chosen.gpu_layers,
         gate=gate,
     )
-    served.llm_sha256 = llm_sha256
-    served.others = Embedders(embedder_of)
-    served.embedder, served.llm = embedder, llm
-    return llm
+    return LoadedLlm(model, sha256)
 
 
 def _load_embedder(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from core.errors import NotFoundError, SettingsError
 
@@ -20,6 +20,7 @@ OWN = Path("models", "catalog.toml")
 """Of the administrator, under ALIOTH_HOME."""
 
 ModelRole = Literal["llm", "embedder", "reranker"]
+Template = Literal["chatml", "llama3", "gemma", "glm4"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class CatalogEntry:
     file of a folder; empty when the administrator has to pin it. files: sha256 of every file of a pinned folder.
     window: tokens. dimension: of embeddings, else 0. answer_prefix: put in the model's mouth before each answer.
     size_bytes: 0 where it is not known. small: wording not to be trusted unchecked. requantise: a Q8_0 copy is faster.
+    repository, hub_file: where `alioth models pull` gets it; hub_file is empty for a folder. parameters: billions.
+    template: how prompts are written, see models/chatml.py; ours is used, never the one inside a file.
+    thinking: how a model that can think aloud is kept from it; empty for those that cannot.
     """
 
     id: str
@@ -49,6 +53,11 @@ class CatalogEntry:
     bundled: bool = False
     small: bool = False
     requantise: bool = False
+    repository: str = ""
+    hub_file: str = ""
+    parameters: float = 0.0
+    template: Template = "chatml"
+    thinking: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -100,6 +109,7 @@ def _require_usable(one: CatalogEntry, file: Path) -> None:
         (not one.bundled, "only models that Alioth ships are bundled"),
         (kinds.get(one.role) == one.kind, f"role and kind must be one of {kinds}"),
         (one.window > 0, "its window must be over 0 tokens"),
+        (one.template in get_args(Template), f"its template must be one of {', '.join(get_args(Template))}"),
         ((one.dimension > 0) == (one.role == "embedder"), "an embedder, and nothing else, has a dimension"),
     )
     for kept, rule in rules:

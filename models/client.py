@@ -80,6 +80,16 @@ class ModelsClient:
         with self.errors():
             return [model.model_dump() for model in self.openai().models.list().data]
 
+    def use(self, model_id: str) -> list[str]:
+        """Let another language model of the catalogue answer; waits until it is loaded. What did not fit, in words.
+
+        Raises:
+            NotFoundError, WeightsError, ModelError: it cannot be loaded, and the former one goes on.
+        """
+        with self.errors():
+            reply: Any = self.openai().post("/llm", body={"model": model_id}, cast_to=object)
+        return [str(note) for note in reply.get("notes", [])]
+
     @functools.cached_property
     def _openai(self) -> Any:
         import httpx  # noqa: F401 - whole before openai looks at it: chromadb may be importing it in another thread

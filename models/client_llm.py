@@ -39,7 +39,10 @@ class ClientLanguageModel:
         """
         if self._info is None or time.monotonic() - self._info[0] > _INFO_S:
             rows = {row["id"]: row for row in self._client.models()}
-            self._info = (time.monotonic(), _info(self._id, rows.get(self._id, {})))
+            # after `models use` our own server names another LLM than this process was started with
+            now = next((row for row in rows.values() if row.get("role") == "llm"), {})
+            row = rows.get(self._id) or now
+            self._info = (time.monotonic(), _info(str(row.get("id") or self._id), row))
         return self._info[1]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:

@@ -12,10 +12,13 @@ from pathlib import Path
 
 from core.errors import AliothError, ContextOverflowError, LimitError, ModelError, ModelUnavailableError
 from models.answer_text import AnswerText
+from models.callers import CallerCount
 from models.catalog import CatalogEntry
 from models.chatml import render
+from models.known_answer import require_sense
 from models.lanes import ComputeGate, FairQueue
-from models.llama_native import READ_CHUNK, Aborted, NativeModel
+from models.llama_load import load_what_fits
+from models.llama_native import READ_CHUNK, Aborted, NativeModel, has_card
 from models.protocols import Delta, GenerationSettings, LanguageModelInfo, Message
 
 log = logging.getLogger(__name__)
@@ -23,6 +26,7 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 64
 MAX_WAITING_PER_USER = 8
 _POLL_S = 0.02
+_IDLE_S = 0.5
 _WARM_UP_TOKENS = 256
 _WARM_UP_STEP = 64
 _WARM_UP_S = 0.5
@@ -30,6 +34,9 @@ _WARM_UP_S = 0.5
 
 @dataclass(slots=True, eq=False)
 class _Request:
+    owner: LlamaCppModel
+    messages: Sequence[Message]
+    user: str
     prompt: list[int]
     settings: GenerationSettings
     cancel: threading.Event
@@ -42,11 +49,13 @@ class _Request:
 
 
 class LlamaCppModel:
-    """A GGUF model as a `LanguageModel`. Loading takes seconds; `close` frees it.
+    """A GGUF model as a `LanguageModel`. Loading takes seconds; `close` or `hand_over` frees it.
+
+    notes: sentences on what did not fit and was done instead.
 
     Raises:
-        WeightsError: llama.cpp cannot load the file.
-        ModelError: no memory for the window.
+        WeightsError: llama.cpp cannot load the file, or the model computes no sense.
+        ModelError: no memory even for a small window.
     """
 
     def __init__(
@@ -60,14 +69,28 @@ class LlamaCppModel:
         gate: ComputeGate | None = None,
     ) -> None:
         self._entry = entry
-        self._native = NativeModel(
-            path, threads=threads, window=min(context_tokens, entry.window), gpu_layers=gpu_layers
+        self._native, self.notes = load_what_fits(
+            path,
+            threads=threads,
+            window=min(context_tokens, entry.window),
+            gpu_layers=gpu_layers,
+            opener=NativeModel,
+            card=has_card(),
         )
         self._gate = gate or ComputeGate()
         self._waiting: FairQueue[_Request] = FairQueue()
         self._running: _Request | None = None
         self._closing = threading.Event()
-        self._reading_rate = self._warm_up()
+        self._lock = threading.Lock()
+        self._callers = CallerCount()
+        self._freeing, self._freed = threading.Lock(), False
+        self._successor: LlamaCppModel | None = None
+        try:
+            self._reading_rate = self._warm_up()
+            require_sense(self._native, entry.id, entry.languages)
+        except BaseException:
+            self._native.close()
+            raise
         self._owner = threading.Thread(target=self._serve, name="llama-owner", daemon=True)
         self._owner.start()
 
@@ -83,7 +106,10 @@ class LlamaCppModel:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without special tokens; markers in a text count as plain text."""
-        return [len(self._native.tokenize(text, False)) for text in texts]
+        with self._callers as alive:
+            if alive:
+                return [len(self._native.tokenize(text, False)) for text in texts]
+        return self._next().count_tokens(texts)
 
     def stream(
         self,
@@ -99,31 +125,73 @@ class LlamaCppModel:
             LimitError: too many requests wait already.
             ModelUnavailableError: the model was closed.
         """
-        prompt = render(messages, self._native.tokenize, self._entry.answer_prefix)
-        self._check(len(prompt), settings, user)
-        request = _Request(prompt, settings, cancel or threading.Event())
-        self._waiting.put(user, request)
-        return self._deltas(request)
+        with self._callers as alive:
+            if alive:
+                prompt = self._prompt(messages)
+                self._check(len(prompt), settings, user)
+                request = _Request(self, messages, user, prompt, settings, cancel or threading.Event())
+                with self._lock:
+                    if self._successor is None:
+                        self._waiting.put(user, request)
+                        return _deltas(request)
+        return self._next().stream(messages, settings, cancel, user)
+
+    def hand_over(self, successor: LlamaCppModel) -> None:
+        """Give everything that waits to another model, finish the answer under way, then free the memory.
+
+        Later calls go to the successor too. Returns when the memory is free.
+        """
+        with self._lock:
+            self._successor = successor
+            waiting = []
+            while (request := self._waiting.take(timeout=0)) is not None:
+                waiting.append(request)
+        for request in waiting:
+            successor._adopt(request)
+        self._free()
+
+    def _adopt(self, request: _Request) -> None:
+        """Queue a request of another model; what does not fit here is told to whoever waits for it."""
+        try:
+            request.prompt = self._prompt(request.messages)
+            self._require_fit(len(request.prompt), request.settings)
+        except AliothError as error:
+            request.out.put(error)
+            return
+        request.owner = self
+        self._waiting.put(request.user, request)
+
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        return render(messages, self._native.tokenize, self._entry.answer_prefix, self._entry.template)
+
+    def _next(self) -> LlamaCppModel:
+        if self._successor is None:
+            raise ModelUnavailableError(f"The model {self._entry.id!r} is shutting down.", "Try again in a moment.")
+        return self._successor
 
     def close(self) -> None:
         """Cancel everything, wait for the owner thread, free the memory."""
         if self._closing.is_set():
             return
         self._closing.set()
-        self._native.abort(True)
-        self._owner.join()
-        self._native.close()
+        with self._callers as alive:
+            if alive:
+                self._native.abort(True)
+        self._free()
+
+    def _free(self) -> None:
+        """Once, when the owner thread has ended and nobody is inside; a second caller waits for the first."""
+        with self._freeing:
+            if not self._freed:
+                self._owner.join()
+                self._callers.close()
+                self._native.close()
+                self._freed = True
 
     def _check(self, prompt_tokens: int, settings: GenerationSettings, user: str) -> None:
         if self._closing.is_set():
             raise ModelUnavailableError(f"The model {self._entry.id!r} is shutting down.", "Try again in a moment.")
-        window = self._native.window
-        if prompt_tokens + settings.max_tokens > window:
-            raise ContextOverflowError(
-                f"The prompt has {prompt_tokens} tokens and the answer may have {settings.max_tokens}; "
-                f"together they must fit the window of {window} tokens.",
-                "Shorten the prompt, or ask for a shorter answer.",
-            )
+        self._require_fit(prompt_tokens, settings)
         if len(self._waiting) >= MAX_WAITING or self._waiting.count(user) >= MAX_WAITING_PER_USER:
             raise LimitError(
                 f"{len(self._waiting)} requests wait for {self._entry.id!r}; the limit is {MAX_WAITING} in all "
@@ -131,31 +199,14 @@ class LlamaCppModel:
                 "Try again in a minute.",
             )
 
-    def _deltas(self, request: _Request) -> Iterator[Delta]:
-        place = 0
-        try:
-            while True:
-                try:
-                    item = request.out.get(timeout=_POLL_S)
-                except queue.Empty:
-                    if request.cancel.is_set():
-                        self._abort(request)
-                        if self._waiting.remove(request):
-                            yield Delta(finish_reason="cancelled", prompt_tokens=len(request.prompt))
-                            return
-                    elif (now := self._place(request)) and now != place:
-                        place = now
-                        yield Delta(place=place)
-                    continue
-                if isinstance(item, AliothError):
-                    raise item
-                yield item
-                if item.finish_reason:
-                    return
-        finally:
-            request.left = True
-            if not self._waiting.remove(request):
-                self._abort(request)
+    def _require_fit(self, prompt_tokens: int, settings: GenerationSettings) -> None:
+        window = self._native.window
+        if prompt_tokens + settings.max_tokens > window:
+            raise ContextOverflowError(
+                f"The prompt has {prompt_tokens} tokens and the answer may have {settings.max_tokens}; "
+                f"together they must fit the window of {window} tokens.",
+                "Shorten the prompt, or ask for a shorter answer.",
+            )
 
     def _place(self, request: _Request) -> int:
         order = self._waiting.order()
@@ -170,8 +221,10 @@ class LlamaCppModel:
 
     def _serve(self) -> None:
         while not self._closing.is_set():
-            request = self._waiting.take(timeout=0.5)
+            request = self._waiting.take(timeout=_IDLE_S)
             if request is None:
+                if self._successor is not None:
+                    return
                 continue
             self._native.abort(False)
             self._running = request
@@ -254,3 +307,31 @@ class LlamaCppModel:
         rate = read / max(time.monotonic() - started, 1e-6)
         self._native.forget()
         return rate
+
+
+def _deltas(request: _Request) -> Iterator[Delta]:
+    """Asks the owner anew each time, as another model may take the request over while it waits."""
+    place = 0
+    try:
+        while True:
+            try:
+                item = request.out.get(timeout=_POLL_S)
+            except queue.Empty:
+                if request.cancel.is_set():
+                    request.owner._abort(request)
+                    if request.owner._waiting.remove(request):
+                        yield Delta(finish_reason="cancelled", prompt_tokens=len(request.prompt))
+                        return
+                elif (now := request.owner._place(request)) and now != place:
+                    place = now
+                    yield Delta(place=place)
+                continue
+            if isinstance(item, AliothError):
+                raise item
+            yield item
+            if item.finish_reason:
+                return
+    finally:
+        request.left = True
+        if not request.owner._waiting.remove(request):
+            request.owner._abort(request)

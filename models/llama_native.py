@@ -37,7 +37,10 @@ class NativeModel:
         params.n_gpu_layers = 0x7FFFFFFF if gpu_layers < 0 else gpu_layers
         self._model = self._lib.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
-            raise WeightsError(f"llama.cpp cannot load '{path}'.", "Is it a GGUF file that this llama.cpp knows?")
+            raise WeightsError(
+                f"llama.cpp cannot load '{path}'.",
+                "Is the file whole, and is there memory for it? logs/models.log says.",
+            )
         self._vocab = self._lib.llama_model_get_vocab(self._model)
         self.window = min(window, self._lib.llama_model_n_ctx_train(self._model))
         self._context = self._new_context(threads)
@@ -117,6 +120,38 @@ class NativeModel:
         self.forget()
         raise ModelError(f"llama.cpp could not compute {len(tokens)} tokens (code {code}).", "Ask again.")
 
+    @property
+    def vocabulary(self) -> int:
+        """Tokens it knows."""
+        return int(self._lib.llama_vocab_n_tokens(self._vocab))
+
+    def losses(self, tokens: Sequence[int]) -> list[float]:
+        """Minus the logarithm of the likelihood of each token but the first, given those before; empties the cache.
+
+        At most READ_CHUNK tokens.
+        """
+        import numpy as np
+
+        lib, count = self._lib, len(tokens)
+        self.forget()
+        batch = lib.llama_batch_init(count, 0, 1)
+        try:
+            for at, token in enumerate(tokens):
+                batch.token[at], batch.pos[at], batch.logits[at] = token, at, 1
+                batch.n_seq_id[at], batch.seq_id[at][0] = 1, 0
+            batch.n_tokens = count
+            if lib.llama_decode(self._context, batch) != 0:
+                raise ModelError(f"llama.cpp could not compute {count} tokens.")
+            losses = []
+            for at, after in enumerate(tokens[1:]):
+                row = np.ctypeslib.as_array(lib.llama_get_logits_ith(self._context, at), (self.vocabulary,))
+                row = row.astype(np.float64)
+                losses.append(float(row.max() + np.log(np.exp(row - row.max()).sum()) - row[after]))
+            return losses
+        finally:
+            lib.llama_batch_free(batch)
+            self.forget()
+
     def wait(self) -> None:
         """Until the device has computed what was appended."""
         self._lib.llama_synchronize(self._context)
@@ -186,6 +221,11 @@ def quantise_q8_0(source: Path, target: Path, threads: int) -> None:
     code = lib.llama_model_quantize(str(source).encode(), str(target).encode(), params)
     if code != 0:
         raise WeightsError(f"llama.cpp could not requantise '{source}' (code {code}).", "Is there room on the disk?")
+
+
+def has_card() -> bool:
+    """Whether this build of llama.cpp can compute on a card."""
+    return bool(library().llama_supports_gpu_offload())
 
 
 @functools.cache

@@ -26,8 +26,7 @@ def fast_copy(source: Path, source_sha256: str, home: Path, threads: int) -> Pat
     Raises:
         WeightsError: llama.cpp could not write it (no room, folder not writable).
     """
-    folder = home / "models"
-    target = folder / f"{source.stem}.{source_sha256[:12]}.Q8_0.gguf"
+    folder, target = home / "models", copy_of(source, source_sha256, home)
     record = target.with_suffix(".json")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,6 +41,11 @@ def fast_copy(source: Path, source_sha256: str, home: Path, threads: int) -> Pat
             f"Cannot write '{target}': {error}.", "Free some space or fix the folder's rights."
         ) from error
     return target
+
+
+def copy_of(source: Path, source_sha256: str, home: Path) -> Path:
+    """Where the copy of that file is or would be."""
+    return home / "models" / f"{source.stem}.{source_sha256[:12]}.Q8_0.gguf"
 
 
 def _intact(target: Path, record: Path, source_sha256: str, home: Path) -> bool:

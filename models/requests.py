@@ -62,3 +62,7 @@ class EmbeddingRequest(BaseModel):
 class TokensRequest(BaseModel):
     model: str
     texts: list[str]
+
+
+class UseRequest(BaseModel):
+    model: str

@@ -33,14 +33,15 @@ def resolve(model_id: str, home: Path) -> Path:
     """
     found = entry(model_id, home)
     path = location(found, home)
-    pins = _pins_of(found, home)
+    pins = pins_of(found, home)
     verified = VerifiedFiles(home)
     if not path.exists():
         raise WeightsError(
             f"The weights of {found.id!r} are not on this machine: nothing at '{path}'.",
             "Run `make setup`."
             if found.bundled
-            else f"Get them from {found.homepage}, put them there, and pin their sha256 in '{home / 'models' / PINS}'.",
+            else f"`alioth models pull {found.id}` gets them, `alioth models import` takes a file; or put them there "
+            f"and pin their sha256 in '{home / 'models' / PINS}'.",
         )
     if path.is_file():
         verified.require(path, pins.get(path.name, ""), found.id)
@@ -69,7 +70,7 @@ def weights_sha256(model_id: str, home: Path) -> str:
     found = entry(model_id, home)
     if found.sha256:
         return found.sha256
-    pins = _pins_of(found, home)
+    pins = pins_of(found, home)
     name = location(found, home).name if found.kind == "gguf" else _WEIGHTS_FILE
     if name not in pins:
         raise _unpinned(found.id, name, "", home)
@@ -140,7 +141,8 @@ def _require_folder(path: Path, pins: Mapping[str, str], verified: VerifiedFiles
         verified.require(file, pins.get(name, ""), model_id)
 
 
-def _pins_of(found: CatalogEntry, home: Path) -> Mapping[str, str]:
+def pins_of(found: CatalogEntry, home: Path) -> Mapping[str, str]:
+    """File name to the sha256 it must have; empty where nothing is pinned yet."""
     if found.files:
         return found.files
     if found.sha256:

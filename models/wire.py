@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from core.errors import (
     AliothError,
     CancelledError,
+    ConflictError,
     ContextOverflowError,
     InputError,
     LimitError,
@@ -31,6 +32,7 @@ _STATUS: dict[type[AliothError], int] = {
     ContextOverflowError: 400,
     PermissionDeniedError: 401,
     NotFoundError: 404,
+    ConflictError: 409,
     LimitError: 429,
     CancelledError: 499,
     ModelUnavailableError: 503,

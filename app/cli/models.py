@@ -1,4 +1,4 @@
-"""`alioth models`: list, verify."""
+"""`alioth models`: list and verify; the other commands are in `models_plan` and `models_store`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli import models_plan, models_store
 from app.cli.state import JsonOption, print_json, print_table, state_of
 from core.errors import AliothError
 
-app = typer.Typer(help="Models: what the catalogue names, what is here.", no_args_is_help=True)
+app = typer.Typer(help="Models: what the catalogue names, what is here, what fits.", no_args_is_help=True)
+app.command("plan")(models_plan.plan)
+app.command("pull")(models_store.pull)
+app.command("import")(models_store.import_)
+app.command("use")(models_plan.use)
+app.command("remove")(models_store.remove)
+app.command("bench")(models_plan.bench)
 
 
 @app.command("list")
 def list_(context: typer.Context, json: JsonOption = False) -> None:
     """List the catalogue, with what is present on this machine."""
     from models.catalog import catalog
-    from models.weights import is_present
+    from models.weights import is_present, pins_of
 
     settings = state_of(context).alioth.settings
     rows = [
@@ -25,8 +32,13 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
             "role": entry.role,
             "languages": list(entry.languages),
             "licence": entry.licence,
+            "window": entry.window,
+            "parameters": entry.parameters,
             "size_mb": round(entry.size_bytes / 1e6),
+            "thinking": entry.thinking,
+            "template": entry.template if entry.role == "llm" else "",
             "present": is_present(entry.id, settings.home),
+            "pinned": bool(entry.sha256 or pins_of(entry, settings.home)),
             "in_use": entry.id in (settings.models.llm, settings.models.embedder),
         }
         for entry in catalog(settings.home).values()
@@ -34,13 +46,21 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
     if json:
         print_json(rows)
         return
-    headers = ("id", "role", "languages", "licence", "MB", "present", "in use")
+    headers = ("id", "role", "languages", "licence", "window", "10^9", "here", "in use")
     print_table(headers, (_cells(row) for row in rows))
 
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
-    languages, present, in_use = " ".join(row["languages"]), _tick(row["present"]), _tick(row["in_use"])
-    return (row["id"], row["role"], languages, row["licence"], row["size_mb"], present, in_use)
+    ticks = (_tick(row[name]) for name in ("present", "in_use"))
+    return (
+        row["id"],
+        row["role"],
+        " ".join(row["languages"]),
+        row["licence"],
+        row["window"],
+        row["parameters"],
+        *ticks,
+    )
 
 
 def _tick(value: object) -> str:
