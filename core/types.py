@@ -356,6 +356,20 @@ class ScoredChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class GlossaryTerm:
+    """A word of a collection and other words for it: synonyms, short forms, translations.
+
+    A question with the term looks for the others too; both_ways: one with any of the others for all the rest as well.
+    """
+
+    term: str
+    others: tuple[str, ...]
+    both_ways: bool = True
+    note: str = ""
+    collection_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ChatTurn:
     """One earlier message of a conversation. role: `user` or `assistant`."""
 
@@ -417,11 +431,29 @@ class AnswerMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Two documents that give different values for what reads as the same thing.
+
+    first, second: numbers of the answer's citations that show both places; `first` is the one the answer goes by.
+    first_value, second_value: as written there. kind: number or date.
+    """
+
+    first: int
+    second: int
+    first_value: str
+    second_value: str
+    kind: str = "number"
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A finished answer. `notice`: message-catalogue keys to show above it, e.g. `quote_mode_language`.
 
     mode: how it was made (answer or quote). stopped: cut short by the user; nearest: documents offered with a
-    refusal. timings: seconds by stage name.
+    refusal. timings: seconds by stage name. filters: what the search was narrowed to, as JSON (core/filters.py).
+    task: what a document task found beside the text, as JSON (docs/tasks.md); empty for answers to questions.
+    context: what the model was given: passages read, left_out for want of room, cut 1 when one was shortened.
+    suspicious: kinds of instructions to an assistant (chat/injection.py) in what each citation number names.
     """
 
     text: str
@@ -435,3 +467,8 @@ class Answer:
     notices: tuple[str, ...] = ()
     standalone_question: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    contradictions: tuple[Contradiction, ...] = ()
+    task: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, int] = field(default_factory=dict)
+    suspicious: Mapping[int, tuple[str, ...]] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InputError, NotFoundError
-from core.types import Answer, AnswerMode, Citation, Locator, SentenceCheck, Verdict
+from core.types import Answer, AnswerMode, Citation, Contradiction, Locator, SentenceCheck, Verdict
 from storage.database import Database
 from storage.tables import CitationTable, ConversationTable, FeedbackTable, MessageTable, now
 
@@ -235,6 +235,11 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
         "notices": list(answer.notices),
         "standalone_question": answer.standalone_question,
         "timings": dict(answer.timings),
+        "filters": dict(answer.filters),
+        "contradictions": [[c.first, c.second, c.first_value, c.second_value, c.kind] for c in answer.contradictions],
+        "task": dict(answer.task),
+        "context": dict(answer.context),
+        "suspicious": {str(n): list(kinds) for n, kinds in answer.suspicious.items()},
     }
 
 
@@ -254,6 +259,11 @@ def _answer(text: str, data: Mapping[str, Any], citations: tuple[Citation, ...])
         notices=tuple(data["notices"]),
         standalone_question=data["standalone_question"],
         timings=data["timings"],
+        filters=data.get("filters", {}),
+        contradictions=tuple(Contradiction(*row) for row in data.get("contradictions", ())),
+        task=data.get("task", {}),
+        context=data.get("context", {}),
+        suspicious={int(n): tuple(kinds) for n, kinds in data.get("suspicious", {}).items()},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import logging
+import math
 import shutil
 import threading
 from collections import Counter
@@ -24,9 +25,13 @@ from storage.database import Database
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Instead = tuple[Sequence[str], Sequence[str]]
+"""Words of a question, and other words that may stand for them."""
 
 PATH_BOOST: Final = 0.5
 """Weight of a word in the document's path against the same word in its text, title or headings."""
+INSTEAD_BOOST: Final = 0.5
+"""Most that the other words for a term weigh, all together, against the term itself."""
 _MAX_TERMS: Final = 200
 _COMMIT_ROWS: Final = 20_000
 _HEAP_BYTES: Final = 60_000_000
@@ -47,22 +52,37 @@ class KeywordIndex:
         self._lock = threading.Lock()
         self._replicas: dict[str, _Replica] = {}
 
-    def search(self, collection_ids: Sequence[str], tokens: Sequence[str], k: int) -> list[tuple[int, float]]:
+    def search(
+        self,
+        collection_ids: Sequence[str],
+        tokens: Sequence[str],
+        k: int,
+        instead: Sequence[Instead] = (),
+        required: Sequence[str] = (),
+        versions: Sequence[str] | None = None,
+    ) -> list[tuple[int, float]]:
         """The `k` best chunks for any of `tokens` as (chunk id, BM25 score), best first, ties by id.
 
         Every version that was ready before the call is seen. The scores of all collections are merged as they are.
 
         Args:
             tokens: as core.text.segment gives them; they are words, never query syntax.
+            instead: other words for some of them, which count at most half of what those count.
+            required: words that a chunk must have, each of them.
+            versions: only chunks of these versions; some 2 ms for 5,000 of them.
 
         Raises:
             StorageError: the folder cannot be read or written.
         """
-        if not tokens or not collection_ids or k < 1:
+        if not tokens or not collection_ids or k < 1 or (versions is not None and not versions):
             return []
         hits: list[tuple[int, float]] = []
         for collection_id, wanted in self._feed.newest(collection_ids).items():
-            hits.extend(self._with_replica(collection_id, wanted, lambda replica: replica.search(tokens, k)))
+            hits.extend(
+                self._with_replica(
+                    collection_id, wanted, lambda replica: replica.search(tokens, k, instead, required, versions)
+                )
+            )
         return sorted(hits, key=lambda hit: (-hit[1], hit[0]))[:k]
 
     def catch_up(self, collection_id: str) -> int:
@@ -169,13 +189,22 @@ class _Replica:
         # further than asked: another process applied a newer change, unless a backup was restored
         return applied == wanted or self._feed.contains(self._collection_id, applied)
 
-    def search(self, tokens: Sequence[str], k: int) -> list[tuple[int, float]]:
+    def search(
+        self,
+        tokens: Sequence[str],
+        k: int,
+        instead: Sequence[Instead],
+        required: Sequence[str],
+        versions: Sequence[str] | None,
+    ) -> list[tuple[int, float]]:
         with self._mutex:
             searcher, index = self._searcher, self._index
         if searcher is None:
             raise _Gone("it was removed during a search")
         with _tantivy_faults():
-            found = searcher.search(_query(searcher, index.schema, tokens), limit=k, count=False).hits
+            query = _query(searcher, index.schema, tokens, instead)
+            query = _narrowed(index.schema, query, required, versions)
+            found = searcher.search(query, limit=k, count=False).hits
             ids = searcher.fast_field_values("id", [address for _, address in found])
             return [(int(i), float(score)) for i, (score, _) in zip(ids, found, strict=True)]
 
@@ -374,11 +403,11 @@ def _marked(searcher: Any, schema: Any) -> Applied | None:
     return Applied.from_text(searcher.doc(found[0][1])["position"][0]) if found else None
 
 
-def _query(searcher: Any, schema: Any, tokens: Sequence[str]) -> Any:
+def _query(searcher: Any, schema: Any, tokens: Sequence[str], instead: Sequence[Instead]) -> Any:
     """Any of the tokens in body or path, a repeated one counted as often as it stands in the question."""
     from tantivy import Occur, Query
 
-    counts = Counter(tokens)
+    counts: dict[str, float] = {**_instead(searcher, instead), **Counter(tokens)}
     words = list(counts)
     if len(words) > _MAX_TERMS:  # the rarest say most; a page pasted as a question must not take seconds
         frequency = {word: searcher.doc_freq("body", word) for word in words}
@@ -390,3 +419,38 @@ def _query(searcher: Any, schema: Any, tokens: Sequence[str]) -> Any:
             weight = boost * counts[word]
             parts.append((Occur.Should, term if weight == 1.0 else Query.boost_query(term, weight)))
     return Query.boolean_query(parts)
+
+
+def _instead(searcher: Any, groups: Sequence[Instead]) -> dict[str, float]:
+    """Weight of each other word: all of a group together weigh at most half of what the words they stand for do."""
+    weights: dict[str, float] = {}
+    for own, others in groups:
+        theirs = _rarity(searcher, others)
+        scale = _rarity(searcher, own) / theirs if theirs else 0.0
+        for word in others:
+            weights[word] = max(weights.get(word, 0.0), INSTEAD_BOOST * (min(1.0, scale) if scale else 1.0))
+    return weights
+
+
+def _rarity(searcher: Any, words: Sequence[str]) -> float:
+    """Sum of BM25's inverse document frequencies; 0 for words that no chunk has."""
+    counts = [searcher.doc_freq("body", word) for word in set(words)]
+    return sum(math.log1p((searcher.num_docs - found + 0.5) / (found + 0.5)) for found in counts if found)
+
+
+def _narrowed(schema: Any, query: Any, required: Sequence[str], versions: Sequence[str] | None) -> Any:
+    """The query among the chunks that have all required words and are of these versions; the scores stay."""
+    from tantivy import Occur, Query
+
+    conditions = [
+        Query.boolean_query(
+            [(Occur.Should, Query.term_query(schema, name, word, index_option="freq")) for name in ("body", "path")]
+        )
+        for word in dict.fromkeys(required)
+    ]
+    if versions is not None:
+        conditions.append(Query.term_set_query(schema, "version", list(versions)))
+    if not conditions:
+        return query
+    parts = [(Occur.Must, Query.const_score_query(condition, 0.0)) for condition in conditions]
+    return Query.boolean_query([(Occur.Must, query), *parts])

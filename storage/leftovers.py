@@ -1,12 +1,14 @@
-"""Originals that nothing refers to: of a process that was killed before it could submit, or of a dropped collection."""
+"""Originals and vectors that nothing refers to: of a process that was killed, or of a dropped collection."""
 
 from __future__ import annotations
 
 import logging
-import threading
+from collections.abc import Callable
 
+from storage.collections import CollectionStore
 from storage.documents import DocumentStore
 from storage.files import FileStore
+from storage.vectors import VectorIndex
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +19,24 @@ EVERY_S = 3600.0
 
 
 class Leftovers:
-    """Clears the file store. Safe to run in several processes at once, beside any other work."""
+    """Clears the file store and the vector indexes. Safe to run in several processes at once, beside any other work.
 
-    def __init__(self, documents: DocumentStore, files: FileStore) -> None:
+    Args:
+        collections, vectors: where vectors may be left; without them only the file store is cleared. `vectors` is
+            asked each time, as the server may not be there yet.
+    """
+
+    def __init__(
+        self,
+        documents: DocumentStore,
+        files: FileStore,
+        collections: CollectionStore | None = None,
+        vectors: Callable[[], VectorIndex] | None = None,
+    ) -> None:
         self._documents = documents
         self._files = files
+        self._collections = collections
+        self._vectors = vectors
 
     def clear(self, age_s: float | None = None) -> int:
         """Remove what no version refers to and what is older than `age_s` (AGE_S) seconds. Gives how many files."""
@@ -35,11 +50,25 @@ class Leftovers:
             logger.info("removed %d files that nothing referred to", cleared)
         return cleared
 
-    def watch(self, stop: threading.Event) -> None:
-        """Clear now and every EVERY_S seconds until `stop` is set."""
-        while not stop.is_set():
-            try:
-                self.clear(AGE_S)
-            except Exception:  # the database or the disk may be away for a while; nothing depends on this turn
-                logger.exception("the file store could not be cleared")
-            stop.wait(EVERY_S)
+    def clear_vectors(self) -> int:
+        """Remove vectors without a chunk row: a worker that slept beyond its lease wrote them and died. Gives how many.
+
+        A row is always written before its vector and ids never come again, so an id that has a vector and then has no
+        row will never have one. Only the ids of an index are read, and those only when it holds more than it should.
+
+        Raises:
+            IndexUnavailableError: Chroma does not answer.
+        """
+        if self._collections is None or self._vectors is None:
+            return 0
+        cleared = 0
+        vectors = self._vectors()
+        for key in self._collections.vector_keys():
+            if vectors.count(key) <= self._documents.count_rows(key.split("-")[1]):
+                continue
+            lost = self._documents.without_rows([int(i) for i in vectors.ids(key)])
+            vectors.delete(key, lost)
+            cleared += len(lost)
+        if cleared:
+            logger.warning("removed %d vectors that belonged to no chunk", cleared)
+        return cleared

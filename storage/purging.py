@@ -96,6 +96,11 @@ class Purging:
                 known.update(session.scalars(select(ChunkTable.id).where(ChunkTable.id.in_(part))))
         return [chunk_id for chunk_id in chunk_ids if chunk_id not in known]
 
+    def count_rows(self, index_id: str) -> int:
+        """Chunk rows of one index, of whatever version."""
+        with self._db.read() as session:
+            return session.scalar(select(func.count()).where(ChunkTable.index_id == index_id)) or 0
+
     def collection_exists(self, collection_id: str) -> bool:
         """Whether the collection has not been dropped."""
         with self._db.read() as session:

@@ -242,6 +242,21 @@ class SourceTable(Table):
     result: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 
+class WatchTable(Table):
+    """A source that workers keep in step by themselves. worker, lease_until: who does now.
+
+    poll_s: look so often instead of listening. trouble: what keeps it from being followed; empty when nothing does.
+    """
+
+    __tablename__ = "watches"
+    source_id: Mapped[str] = mapped_column(ForeignKey("sources.id", ondelete="CASCADE"), primary_key=True)
+    poll_s: Mapped[float | None] = mapped_column(Float)
+    since: Mapped[datetime]
+    worker: Mapped[str | None] = mapped_column(String(100))
+    lease_until: Mapped[datetime | None]
+    trouble: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
 class SourceEntryTable(Table):
     """A document that a file of a source became; an archive becomes several.
 
@@ -290,6 +305,21 @@ class IndexChangeTable(Table):
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     kind: Mapped[str] = mapped_column(String(8))  # "add" or "remove"
     version_id: Mapped[str] = mapped_column(String(32))
+
+
+class GlossaryTermTable(Table):
+    """A term of a collection's glossary. folded: as it is compared. others: further words for it."""
+
+    __tablename__ = "glossary_terms"
+    __table_args__ = (UniqueConstraint("collection_id", "folded"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    collection_id: Mapped[str] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    term: Mapped[str] = mapped_column(String(200))
+    folded: Mapped[str] = mapped_column(String(200))
+    others: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    both_ways: Mapped[bool] = mapped_column(Boolean, default=True)
+    note: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime]
 
 
 class DroppedCollectionTable(Table):
@@ -369,6 +399,74 @@ class FeedbackTable(Table):
     rating: Mapped[int] = mapped_column(Integer)
     reason: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime]
+
+
+# ------------------------------------------------------------------ quality
+
+
+class QuestionSetTable(Table):
+    """Questions by which one collection is measured. They tell what its documents hold, so they go when it goes."""
+
+    __tablename__ = "question_sets"
+    __table_args__ = (UniqueConstraint("collection_id", "name_folded"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    collection_id: Mapped[str] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    name_folded: Mapped[str] = mapped_column(String(200))
+    created_by: Mapped[str] = mapped_column(String(200), default="")
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class SetQuestionTable(Table):
+    """data: the other fields of a question in the sets' format. origin: written, imported, generated or feedback."""
+
+    __tablename__ = "set_questions"
+    __table_args__ = (UniqueConstraint("set_id", "qid"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    set_id: Mapped[str] = mapped_column(ForeignKey("question_sets.id", ondelete="CASCADE"), index=True)
+    ordinal: Mapped[int] = mapped_column(Integer)
+    qid: Mapped[str] = mapped_column(String(200))
+    question: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    origin: Mapped[str] = mapped_column(String(12), default="written")
+    note: Mapped[str] = mapped_column(Text, default="")
+
+
+class EvalRunTable(Table):
+    """One measurement. collection_id: empty for one over files, which only its maker and administrators see.
+
+    state: queued, running, done, failed or cancelled. settings: how it was asked for; facts: the code, models and
+    collection it measured; report: the figures.
+    """
+
+    __tablename__ = "eval_runs"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    collection_id: Mapped[str | None] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
+    set_name: Mapped[str] = mapped_column(String(1000))
+    name: Mapped[str] = mapped_column(String(200), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(10), index=True)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    report: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    error: Mapped[str] = mapped_column(Text, default="")
+    created_by: Mapped[str] = mapped_column(String(32), default="")
+    worker: Mapped[str] = mapped_column(String(100), default="")
+    lease_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class EvalRowTable(Table):
+    """A question as it was when the run was asked for, and what came of it; result is empty until then."""
+
+    __tablename__ = "eval_rows"
+    run_id: Mapped[str] = mapped_column(ForeignKey("eval_runs.id", ondelete="CASCADE"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(Integer, primary_key=True)
+    qid: Mapped[str] = mapped_column(String(200))
+    asked: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 def now() -> datetime:

@@ -41,6 +41,14 @@ class StoredVersion:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentDate:
+    """day: YYYY-MM-DD. kind: `document` when the document says so itself, `added` when it was read in then."""
+
+    day: str
+    kind: str
+
+
 class VersionStore:
     """Reads versions. Thread-safe."""
 
@@ -71,6 +79,20 @@ class VersionStore:
         with self._db.read() as session:
             return {version_id: facts or {} for version_id, facts in session.execute(query)}
 
+    def dates(self, version_ids: Sequence[str]) -> dict[str, DocumentDate]:
+        """The date of each of these versions' documents by the id asked for; versions that are gone are absent."""
+        with self._db.read() as session:
+            replaced = select(ReplacedVersionTable.id, ReplacedVersionTable.version_id)
+            now_called = {
+                row.id: row.version_id
+                for row in session.execute(replaced.where(ReplacedVersionTable.id.in_(version_ids)))
+            }
+            wanted = {asked: now_called.get(asked, asked) for asked in version_ids}
+            created, modified = (VersionTable.facts[name].as_string() for name in ("created", "modified"))
+            query = select(VersionTable.id, created, modified, VersionTable.created_at)
+            rows = {row[0]: row for row in session.execute(query.where(VersionTable.id.in_(set(wanted.values()))))}
+        return {asked: _date(*rows[current][1:]) for asked, current in wanted.items() if current in rows}
+
     def _load(self, condition: Any) -> list[StoredVersion]:
         query = (
             select(VersionTable, DocumentTable)
@@ -80,6 +102,11 @@ class VersionStore:
         )
         with self._db.read() as session:
             return [_version(version, document) for version, document in session.execute(query)]
+
+
+def _date(created: str | None, modified: str | None, added: datetime) -> DocumentDate:
+    own = (modified or created or "")[:10]
+    return DocumentDate(own, "document") if own else DocumentDate(added.date().isoformat(), "added")
 
 
 def _version(version: VersionTable, document: DocumentTable) -> StoredVersion:

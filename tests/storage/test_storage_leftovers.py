@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.errors import OriginalGoneError
@@ -102,3 +103,17 @@ def test_a_submission_learns_in_its_own_transaction_that_a_purge_took_its_file(b
     documents.submit(bench.collection.id, "a", content_hash, 5, is_kept=store.exists)
     assert not documents.remove_unused(content_hash, store.delete)
     assert store.exists(content_hash)
+
+
+def test_vectors_without_a_row_go_and_all_others_stay(bench: Any, store: FileStore, vectors: Any) -> None:
+    ids = bench.ingest("a.txt", "a", ["one", "two"])
+    waiting = bench.submit("b.txt", "b")
+    bench.take(waiting)
+    under_way = bench.store(waiting, ["three"])
+    key, every = bench.collection.vector_key, [*ids, *under_way, 900_001, 900_002]
+    _, rows = bench.chunks.embeddings(ids)
+    vectors.upsert(key, every, np.resize(rows, (len(every), rows.shape[1])))
+    leftovers = Leftovers(bench.documents, store, bench.collections, lambda: vectors)
+    assert leftovers.clear_vectors() == 2
+    assert vectors.ids(key).tolist() == sorted([*ids, *under_way])
+    assert leftovers.clear_vectors() == 0
