@@ -42,6 +42,7 @@ def build_app(alioth: wiring.Alioth) -> App:
     from app.warm import warm_when_ready
     from app.web.gate import Gate, page_policy
     from app.web.routes import build_routes
+    from app.web.unpacking import unpacking
 
     wiring.use(alioth)
     accounts = alioth.accounts
@@ -60,6 +61,7 @@ def build_app(alioth: wiring.Alioth) -> App:
             yield
         finally:
             stop.set()
+            unpacking.stop()
             await asyncio.to_thread(alioth.close)
 
     return App(
@@ -201,9 +203,12 @@ def _start(alioth: wiring.Alioth) -> None:
     stopped = alioth.conversations.fail_streaming()
     if stopped:
         log.info("marked %d answers as stopped that an earlier process had begun", stopped)
+    from app.web.unpacking import unpacking
     from app.web.uploads import forget_leftovers
 
     forget_leftovers(alioth.settings.home)
+    if resumed := unpacking.resume(alioth):
+        log.info("%d archives that an earlier process was unpacking are begun anew", resumed)
 
 
 def _show_error(error: Exception) -> bool:

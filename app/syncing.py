@@ -37,6 +37,8 @@ class SyncRequest:
     ignore: tuple[str, ...] | None = None
     adopt: bool = False
     allow_mass_delete: bool = False
+    careful: bool = False
+    """Nobody looks at what is done: a folder that is suddenly empty, or another one, deletes nothing at all."""
 
 
 class FolderSync:
@@ -83,28 +85,34 @@ class FolderSync:
         poll_s: float | None,
         report: Callable[[Difference], None],
         trouble: Callable[[AliothError], None],
+        source: Source | None = None,
+        passed: Callable[[Difference], None] = lambda difference: None,
     ) -> None:
         """Passes whenever something changes, until `stop` is set. Ingests as well when no worker runs on this machine.
 
         Args:
             report: called with each difference in which something was done, failed or stands in conflict anew.
             trouble: called with what keeps a pass from being made, once until it changes.
+            source: the one to follow, by a worker: then nothing is ingested here. Made if need be when not given.
+            passed: called with the difference of every pass.
 
         Raises:
             NotFoundError: the collection or the source was deleted.
         """
         from ingest.watch import watch
 
-        source = self._source()
         work = threading.Event()
+        looks = _Looks(self, source or self._source(), work, stop, report, trouble, passed)
         ingesting = threading.Thread(target=self._ingest, args=(stop, work), name="sync-ingest")
-        ingesting.start()
+        if source is None:
+            ingesting.start()
         try:
-            watch(Path(self.remote.place), _Looks(self, source, work, stop, report, trouble).look, stop, poll_s)
+            watch(Path(self.remote.place), looks.look, stop, poll_s)
         finally:
             stop.set()
             work.set()
-            ingesting.join()
+            if source is None:
+                ingesting.join()
 
     @property
     def _options(self) -> SyncOptions:
@@ -117,6 +125,7 @@ class FolderSync:
             self._request.adopt,
             self._request.allow_mass_delete,
             self._alioth.settings.ingest.max_file_mb * 1_000_000,
+            self._request.careful,
         )
 
     def _source(self) -> Source:
@@ -162,6 +171,7 @@ class _Looks:
         stop: threading.Event,
         report: Callable[[Difference], None],
         trouble: Callable[[AliothError], None],
+        passed: Callable[[Difference], None],
     ) -> None:
         from ingest.watch import Settling
 
@@ -172,6 +182,7 @@ class _Looks:
         self._stop = stop
         self._report = report
         self._trouble = trouble
+        self._passed = passed
         self._said: object = None
         self._faults: object = None
 
@@ -207,6 +218,7 @@ class _Looks:
             self._report(ready)
             self._work.set()
         self._faults = faults
+        self._passed(ready)
         return waiting
 
 

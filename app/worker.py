@@ -7,15 +7,25 @@ import contextlib
 import logging
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from app.following import following
+from app.quality_work import working as evaluating
 from app.wiring import Alioth
-from core.errors import AliothError
+from core.errors import AliothError, IndexUnavailableError, StoreUnavailableError
 from core.log import configure_logging
 from core.settings import load_settings
 from storage import leftovers
 
+if TYPE_CHECKING:
+    from ingest.doorbell import Doorbell
+
 log = logging.getLogger(__name__)
+
+BELL_RETRY_S = 5.0
+CLEAR_RETRY_S = 60.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,14 +35,24 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings()
         configure_logging(settings.log, settings.home / "logs", "worker")
         alioth = Alioth(settings, start_services=not options.supervised)
-        with _clearing(alioth):
-            alioth.doorbell.serve(lambda stop: work(alioth, stop), lambda: outstanding(alioth))
+        with _clearing(alioth), following(alioth), evaluating(alioth):
+            _bell(alioth).serve(lambda stop: work(alioth, stop), lambda: outstanding(alioth))
         alioth.close()
     except AliothError as error:
         sys.stderr.write(f"{error}\n")
         log.error("%s", error)
         return 1
     return 0
+
+
+def _bell(alioth: Alioth) -> Doorbell:
+    """The doorbell; waited for while the disk or the database does not let it be opened."""
+    while True:
+        try:
+            return alioth.doorbell
+        except StoreUnavailableError as error:
+            log.warning("the worker waits %.0f s: %s %s", BELL_RETRY_S, error.message, error.hint)
+            time.sleep(BELL_RETRY_S)
 
 
 def work(alioth: Alioth, stop: threading.Event) -> None:
@@ -45,16 +65,21 @@ def work(alioth: Alioth, stop: threading.Event) -> None:
 
 @contextlib.contextmanager
 def _clearing(alioth: Alioth) -> Iterator[None]:
-    """Beside the work, clear the file store of what killed processes left, at the start and then every hour."""
+    """Beside the work, clear away what killed processes left, at the start and then every hour."""
     stop = threading.Event()
 
     def clear() -> None:
         while not stop.is_set():
+            wait_s = leftovers.EVERY_S
             try:
                 alioth.leftovers.clear()
-            except Exception:  # the database or the disk may be away for a while; nothing depends on this turn
-                log.exception("the file store could not be cleared")
-            stop.wait(leftovers.EVERY_S)
+                alioth.leftovers.clear_vectors()
+            except (IndexUnavailableError, StoreUnavailableError) as error:
+                log.warning("what killed processes left is cleared later: %s", error)
+                wait_s = min(wait_s, CLEAR_RETRY_S)
+            except Exception:  # nothing depends on this turn
+                log.exception("what killed processes left could not be cleared")
+            stop.wait(wait_s)
 
     thread = threading.Thread(target=clear, name="leftovers", daemon=True)
     thread.start()

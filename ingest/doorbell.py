@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -9,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from core.errors import StoreUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -40,17 +43,36 @@ class Doorbell:
 
     Args:
         database_url: SQLAlchemy address, e.g. `sqlite:///…` or `postgresql+psycopg://…`.
+
+    Raises:
+        StoreUnavailableError: the queue cannot be opened, e.g. because the disk is full.
     """
 
     def __init__(self, home: Path, database_url: str) -> None:
-        self._huey = _huey(home, database_url)
+        self._place = "the database" if database_url.startswith("postgresql") else repr(str(home / "queue.db"))
+        try:
+            self._huey = _huey(home, database_url)
+        except _faults() as error:
+            raise StoreUnavailableError(
+                f"Cannot open the queue in {self._place}: {_reason(error)}.",
+                "Free space on the disk of the data directory, or make it writable; with PostgreSQL, start the server.",
+            ) from error
         self._on_wake: Callable[[], None] = _nothing_to_do
         self._task = self._huey.task(name="wake", retries=0)(self._woken)
 
     def ring(self, version_ids: Sequence[str] = ()) -> None:
-        """Wake the workers. The ids are for the log only: workers claim from SQL whatever is due."""
-        if self._huey.pending_count() < ENOUGH_RINGS:
-            self._task()
+        """Wake the workers. The ids are for the log only: workers claim from SQL whatever is due.
+
+        What is to do stands in SQL already when somebody rings, so a ring that cannot be kept (the disk is full, the
+        database away) is no error: the workers' next look finds it, within SWEEP_S seconds.
+        """
+        try:
+            if self._huey.pending_count() < ENOUGH_RINGS:
+                self._task()
+        except _faults() as error:
+            logger.warning("nobody could be woken through %s: %s", self._place, _reason(error))
+            with contextlib.suppress(*_faults()):
+                self._huey.storage.close()  # a commit that failed may have left it in the middle of a transaction
         logger.debug("rang for %s", version_ids)
 
     def serve(self, on_wake: Callable[[threading.Event], None], pending: Callable[[], int]) -> None:
@@ -89,6 +111,21 @@ class Doorbell:
             except Exception:  # the database may be away for a while; the next sweep looks again
                 logger.exception("sweep failed")
             stop.wait(SWEEP_S)
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What opening or writing the queue can raise when the disk or the database is at fault."""
+    import sqlite3
+
+    try:
+        import psycopg
+    except ImportError:  # only needed with PostgreSQL
+        return (sqlite3.Error, OSError)
+    return (sqlite3.Error, OSError, psycopg.Error)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _nothing_to_do() -> None:

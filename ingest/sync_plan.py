@@ -31,6 +31,7 @@ class SyncOptions:
     """How a source is synced. prefix: before every path. adopt: take documents over that others put there.
 
     takes: whether a file of this name can be a document. max_bytes: of a file; larger ones are not looked into.
+    careful: nobody looks at what is done, so a place that is suddenly empty, or another one, deletes nothing at all.
     """
 
     takes: Callable[[str], bool]
@@ -38,6 +39,7 @@ class SyncOptions:
     adopt: bool = False
     allow_mass_delete: bool = False
     max_bytes: int = 1 << 62
+    careful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +312,8 @@ class _Plan:
     def _believable(self, gone: int) -> bool:
         """An unmounted share or a folder moved by mistake must not empty a collection."""
         other_place = bool(self._sight.identity) and self._sight.identity != self._listing.identity
+        if gone and self._options.careful and (other_place or not self._files):
+            return False
         if not self._files and gone and (other_place or gone > FEW):
             return False
         return gone <= MANY or gone <= len(self._sight.ours) / 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.state import CollectionOption, JsonOption, print_error, print_json, print_table, say, state_of
-from core.errors import AliothError, NotFoundError, PermissionDeniedError
+from core.errors import AliothError, ConflictError, NotFoundError, PermissionDeniedError
 from core.types import Collection, DocumentState, Role
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from app.syncing import FolderSync, SyncRequest
     from ingest.sync_plan import Difference
     from storage.sources import Source
+    from storage.watches import Watch
 
+REMOVE_WAIT_S = 60.0
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The folder.")]
 
 
@@ -41,9 +44,18 @@ def sync(
         bool, typer.Option("--all", help="Every folder that was synced before, one after another.")
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and follow changes until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool | None,
+        typer.Option("--follow/--no-follow", help="Let `alioth serve` keep it in step from now on; remembered."),
+    ] = None,
     poll: Annotated[
         float | None,
-        typer.Option("--poll", metavar="SECONDS", min=0.5, help="With --watch: look so often, for network shares."),
+        typer.Option(
+            "--poll",
+            metavar="SECONDS",
+            min=0.5,
+            help="With --watch or --follow: look so often, for network shares.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")] = False,
     ignore: Annotated[
@@ -68,22 +80,30 @@ def sync(
     chosen = None if ignore is None else tuple(ignore)
     request = SyncRequest(prefix, chosen, adopt, allow_mass_delete)
     if all_:
-        if folder is not None or collection or watch or prefix is not None or ignore is not None:
-            raise typer.BadParameter("--all goes without DIR, --collection, --watch, --prefix and --ignore.")
+        if folder is not None or collection or watch or follow or prefix is not None or ignore is not None:
+            raise typer.BadParameter("--all goes without DIR, --collection, --watch, --follow, --prefix and --ignore.")
         _sync_all(state, request, dry_run, wait, json)
         return
     if folder is None or not collection:
         raise typer.BadParameter("Give DIR and --collection NAME, or --all.")
-    if watch and dry_run:
-        raise typer.BadParameter("--dry-run goes without --watch.")
-    if poll is not None and not watch:
-        raise typer.BadParameter("--poll goes with --watch.")
+    if dry_run and (watch or follow is not None):
+        raise typer.BadParameter("--dry-run goes without --watch and --follow.")
+    if watch and follow is not None:
+        raise typer.BadParameter("--watch follows by itself until Ctrl-C; --follow lets `alioth serve` do it.")
+    if poll is not None and not watch and not follow:
+        raise typer.BadParameter("--poll goes with --watch or --follow.")
     target = state.collection(collection, Role.READ if dry_run else Role.WRITE)
     job = FolderSync(state.alioth, target, folder, request)
     if watch:
         _watch(state, target, job, poll, json)
         return
+    if follow is False:
+        _follow(state, target, folder, follow, poll)
     result, good = _sync_one(state, target, job, dry_run, wait, json)
+    if follow:
+        _follow(state, target, folder, follow, poll)
+    if follow is not None:
+        result["followed"] = follow
     if json:
         print_json(result)
     if not good:
@@ -95,19 +115,32 @@ def sources(context: typer.Context, collection: CollectionOption, json: JsonOpti
     state = state_of(context)
     target = state.collection(collection)
     known = state.alioth.sources.known(target.id)
+    watches = state.alioth.watches.all(target.id)
     if json:
-        print_json([_source_json(source) for source in known])
+        print_json([_source_json(source, watches.get(source.id)) for source in known])
         return
     if not known:
         say(f"'{target.name}' follows no folder. Begin: alioth ingest sync DIR -c '{target.name}'")
         return
     print_table(
-        ("kind", "place", "documents", "prefix", "ignore", "last sync"),
+        ("kind", "place", "documents", "prefix", "ignore", "last sync", "followed"),
         (
-            (s.kind, s.place, s.documents, s.options.get("prefix"), " ".join(s.options.get("ignore", ())), _when(s))
+            (
+                s.kind,
+                s.place,
+                s.documents,
+                s.options.get("prefix"),
+                " ".join(s.options.get("ignore", ())),
+                _when(s),
+                _followed(watches.get(s.id)),
+            )
             for s in known
         ),
     )
+    for source in known:
+        watch = watches.get(source.id)
+        if watch is not None and watch.trouble:
+            say(f"{source.place}: {watch.trouble['message']} {watch.trouble['hint']}".rstrip())
 
 
 def unsync(
@@ -124,14 +157,43 @@ def unsync(
     target = state.collection(collection, Role.WRITE)
     source = _source_of(state, target, folder)
     deleted = [] if keep else _delete_documents(state, source)
-    with state.alioth.sources.exclusive(source.id):
-        kept = state.alioth.sources.remove(source.id)
+    state.alioth.watches.end(source.id)
+    kept = _removed(state, source)
     state.alioth.audit.record(state.principal.name, "source.remove", source.place, collection=target.name, kept=kept)
     _clear_up(state)
     if json:
         print_json({"source": source.place, "kept": kept, "deleted": deleted})
     else:
         say(f"'{target.name}' no longer follows '{source.place}': {kept} documents kept, {len(deleted)} deleted.")
+
+
+def _removed(state: State, source: Source) -> int:
+    """How many documents it leaves. A worker that followed it may be in the middle of a pass, which soon ends."""
+    until = time.monotonic() + REMOVE_WAIT_S
+    while True:
+        try:
+            with state.alioth.sources.exclusive(source.id):
+                return state.alioth.sources.remove(source.id)
+        except ConflictError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.2)
+
+
+def _follow(state: State, target: Collection, folder: Path, follow: bool, poll: float | None) -> None:
+    from ingest.folder_source import FolderSource
+
+    source = state.alioth.sources.find(target.id, FolderSource.kind, FolderSource(folder).place)
+    if source is None:
+        return
+    if follow:
+        state.alioth.watches.begin(source.id, poll)
+        say(f"'{source.place}' is kept in step from now on, while `alioth serve` runs.")
+    else:
+        state.alioth.watches.end(source.id)
+    state.alioth.audit.record(
+        state.principal.name, "source.follow", source.place, collection=target.name, follow=follow
+    )
 
 
 # ---------------------------------------------------------------- one pass
@@ -294,7 +356,7 @@ def _say_faults(difference: Difference) -> None:
         )
 
 
-def _source_json(source: Source) -> dict[str, Any]:
+def _source_json(source: Source, watch: Watch | None) -> dict[str, Any]:
     return {
         "id": source.id,
         "kind": source.kind,
@@ -304,7 +366,19 @@ def _source_json(source: Source) -> dict[str, Any]:
         "documents": source.documents,
         "synced_at": source.synced_at.isoformat() if source.synced_at else None,
         "result": {key: value for key, value in source.result.items() if key != "identity"},
+        "followed": watch is not None,
+        "followed_by": watch.worker if watch else None,
+        "poll_s": watch.poll_s if watch else None,
+        "trouble": watch.trouble if watch and watch.trouble else None,
     }
+
+
+def _followed(watch: Watch | None) -> str:
+    if watch is None:
+        return ""
+    if watch.trouble:
+        return "trouble"
+    return "yes" if watch.worker else "waits for a worker"
 
 
 def _when(source: Source) -> str:

@@ -39,7 +39,7 @@ class CommandLine:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "app.cli", *arguments]
 
-    def run(self, *arguments: str | Path, input: str | None = None, timeout: float = 240) -> Result:
+    def run(self, *arguments: str | Path, input: str | None = None, timeout: float = 900) -> Result:
         done = subprocess.run(
             self.command(*map(str, arguments)),
             env=self.environment,

@@ -13,7 +13,7 @@ from tests.app.cli_driver import CommandLine
 @pytest.fixture(scope="module")
 def alioth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     """A command line whose model and vector processes stay while the module's tests run."""
-    cli = CommandLine(tmp_path_factory.mktemp("cli-home"), {"ALIOTH_MODELS__IDLE_S": "20"})
+    cli = CommandLine(tmp_path_factory.mktemp("cli-home"), {"ALIOTH_MODELS__IDLE_S": "300"})
     yield cli
     _stop_guards(cli.home)
 
@@ -26,4 +26,4 @@ def _stop_guards(home: Path) -> None:
         command, environment = process.info["cmdline"] or [], process.info["environ"] or {}
         if "app.supervise" in command and environment.get("ALIOTH_HOME") == str(home):
             process.terminate()
-            process.wait(15)
+            process.wait(240)

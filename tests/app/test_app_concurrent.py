@@ -33,7 +33,7 @@ def test_two_writers_and_a_reader_leave_everything_exactly_once(alioth: CommandL
         assert "seven" in answer["answer"], answer
         asked += 1
     for writer in writers:
-        _, errors = writer.communicate(timeout=60)
+        _, errors = writer.communicate(timeout=600)
         assert writer.returncode == 0, errors
     assert asked >= 1
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -21,14 +20,10 @@ import pytest
 
 from app.locks import OwnerLock
 from tests.app.cli_driver import CommandLine
+from tests.faults.ports import reserve
 
-WAIT_S = 120.0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+WAIT_S = 600.0
+"""Seconds after which something will never come; how fast it comes is measured elsewhere."""
 
 
 def _wait(condition: Callable[[], Any], seconds: float = WAIT_S) -> None:
@@ -49,7 +44,7 @@ class Served:
 
     def status(self, path: str) -> tuple[int, dict[str, Any]]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
                 return answer.status, json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             with contextlib.suppress(ValueError):
@@ -87,7 +82,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("serve")
-    cli, port = CommandLine(folder / "home", {}), _free_port()
+    cli, port = CommandLine(folder / "home", {}), reserve()
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(
             cli.command("serve", "--port", str(port), "--no-help-collection"),
@@ -102,7 +97,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield running
     if process.poll() is None:
         process.terminate()
-        process.wait(30)
+        process.wait(WAIT_S)
 
 
 def test_the_terminal_shows_the_address_and_the_set_up_link(served: Served) -> None:
@@ -117,7 +112,7 @@ def test_it_lives_on_loopback_only(served: Served) -> None:
 
 
 def test_a_second_serve_on_the_same_data_is_refused(served: Served) -> None:
-    second = served.cli.run("serve", "--port", str(_free_port()))
+    second = served.cli.run("serve", "--port", str(reserve()))
     assert second.code == 1 and "already serves" in second.err and "ALIOTH_HOME" in second.err
 
 
@@ -145,6 +140,7 @@ def test_the_command_line_uses_the_running_processes(served: Served, tmp_path: P
 
 @pytest.mark.parametrize("name", ["web", "worker", "models", "chroma"])
 def test_a_killed_process_comes_back_and_nothing_is_lost(served: Served, name: str) -> None:
+    _wait(lambda: served.pid(name))
     before = served.pid(name)
     assert before is not None
     os.kill(before, signal.SIGKILL)
@@ -169,7 +165,7 @@ def test_documents_are_ingested_again_after_the_worker_was_killed(served: Served
         rows[:] = served.cli.ok("ingest", "list", "-c", "Notes", "--json").json
         return all(row["state"] == "ready" for row in rows)
 
-    _wait(all_ready, 200)
+    _wait(all_ready)
     assert len(rows) == 13
     assert served.cli.ok("index", "verify", "--json").json == []
 
@@ -177,8 +173,8 @@ def test_documents_are_ingested_again_after_the_worker_was_killed(served: Served
 def test_it_stops_cleanly_and_leaves_no_process(served: Served) -> None:
     family = psutil.Process(served.process.pid).children(recursive=True)
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(40) == 0
-    _, alive = psutil.wait_procs(family, timeout=10)
+    assert served.process.wait(WAIT_S) == 0
+    _, alive = psutil.wait_procs(family, timeout=WAIT_S)
     assert alive == []
     assert "Alioth has stopped" in served.log.read_text() and "Traceback" not in served.log.read_text()
     for name in ("chroma", "models", "web", "worker", "serve"):

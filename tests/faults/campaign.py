@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import subprocess
 import tempfile
@@ -12,12 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.faults.coverage import Coverage
 from tests.faults.episode import Episode, Outcome
 from tests.faults.inspection import temporary_files
 from tests.faults.town import Town
 
 PER_EPISODE = 15
 EPISODES_PER_TOWN = 4
+CLOSING = 3
+"""Episodes at most that are added to come to the places where nothing died yet."""
 
 
 def campaign(
@@ -27,23 +31,39 @@ def campaign(
     database_url: Callable[[], str] = lambda: "",
     homes: int = 1,
     say: Callable[[Outcome], None] = lambda outcome: None,
+    everywhere: bool = False,
 ) -> list[Outcome]:
     """Episodes with the seeds `seed`, `seed` + 1, … until at least `kills` processes were killed.
 
-    Four episodes share one data directory. database_url: called for each data directory.
+    Four episodes share one data directory.
+
+    Args:
+        database_url: called for each data directory.
+        everywhere: go on until something died at every failpoint; the last outcome's `due` has what was not come to.
     """
     outcomes: list[Outcome] = []
+    first = database_url()
+    addresses = itertools.chain([first], (database_url() for _ in itertools.count()))
+    coverage = Coverage("postgresql" if first else "sqlite")
+    closed = 0
 
     def left() -> int:
         return kills - sum(len(outcome.kills) for outcome in outcomes)
 
-    while left() > 0:
+    def goes_on() -> bool:
+        return left() > 0 or (everywhere and closed < CLOSING and bool(coverage.due()))
+
+    while goes_on():
         place = folder / f"town-{len(outcomes)}"
-        with Town(place, database_url(), homes) as town:
+        with Town(place, next(addresses), homes) as town:
             for _ in range(EPISODES_PER_TOWN):
-                if left() <= 0:
+                if not goes_on():
                     break
-                outcomes.append(Episode(town, seed + len(outcomes), min(PER_EPISODE, left())).run())
+                closing = left() <= 0
+                closed += closing
+                wanted = PER_EPISODE if closing else min(PER_EPISODE, left())
+                outcomes.append(Episode(town, seed + len(outcomes), wanted, coverage, closing).run())
+                outcomes[-1].due = coverage.due()
                 say(outcomes[-1])
             outcomes[-1].findings += temporary_files(town)
         if all(outcome.clean for outcome in outcomes):  # else somebody wants to look at it
@@ -94,5 +114,5 @@ def postgres() -> Iterator[Callable[[], str] | None]:
         yield fresh
     finally:
         server.send_signal(signal.SIGQUIT)
-        server.wait(30)
+        server.wait(120)
         shutil.rmtree(home, ignore_errors=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.small_disk import small_disk as disk_of
 from tests.faults.town import Town
 
 
@@ -21,18 +22,12 @@ def town(tmp_path: Path) -> Iterator[Town]:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """Gives a folder on a disk of so many megabytes of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted: list[Path] = []
+    with contextlib.ExitStack() as mounted:
 
-    def mount(megabytes: int) -> Path:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "alioth-test", str(place)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"a disk of its own needs the right to mount: {done.stderr.strip()}")
-        mounted.append(place)
-        return place
+        def mount(megabytes: int) -> Path:
+            disk = mounted.enter_context(disk_of(tmp_path / "disk", megabytes))
+            if disk is None:
+                pytest.skip("a disk of its own needs the right to mount")
+            return disk
 
-    yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        yield mount

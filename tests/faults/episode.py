@@ -8,7 +8,6 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,15 +15,18 @@ import psutil
 from sqlalchemy import text
 
 from core.types import Collection
-from tests.faults.failpoints import POINTS, Arm, Failpoint, find
+from tests.faults.coverage import Coverage
+from tests.faults.failpoints import Arm, find
 from tests.faults.inspection import Finding, failed_by_fault, inspect, settle
 from tests.faults.ledger import Ledger, make_content
-from tests.faults.town import LEASE_S, Process, Town
+from tests.faults.town import LEASE_S, STOP_S, Process, Town
 
 LANES = ("lane0", "lane1")
 WORKERS = ("worker0", "worker1")
-PATIENCE_S = 600.0
+PATIENCE_S = 1200.0
 """Seconds in which an episode must have come to its kills."""
+CLOSING_S = 300.0
+"""Seconds after which an episode that seeks the last places gives up; what it did not come to is told."""
 _UNSAID = "the process died before it said so"
 
 
@@ -39,7 +41,7 @@ class Kill:
 
 @dataclass
 class Outcome:
-    """What an episode came to."""
+    """What an episode came to. due: failpoints at which nothing had died when it ended, nor in those before it."""
 
     seed: int
     kills: list[Kill] = field(default_factory=list)
@@ -52,6 +54,7 @@ class Outcome:
     retried: int = 0
     seconds: float = 0.0
     findings: list[Finding] = field(default_factory=list)
+    due: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
@@ -66,10 +69,19 @@ class _Batch:
 
 class Episode:
     """Runs on a town whose other episodes came to rest. The seed decides operations, contents, places and victims;
-    how processes interleave is the machine's."""
+    how processes interleave is the machine's.
 
-    def __init__(self, town: Town, seed: int, kills: int) -> None:
+    Args:
+        coverage: which places were come to in the episodes before; without it this one begins anew.
+        closing: kill only at places where nothing died yet, until there is none left or CLOSING_S are over.
+    """
+
+    def __init__(
+        self, town: Town, seed: int, kills: int, coverage: Coverage | None = None, closing: bool = False
+    ) -> None:
         self._town = town
+        self._coverage = coverage or Coverage(town.alioth.db.dialect)
+        self._closing = closing
         self._rng = random.Random(seed)
         self._wanted = kills
         self._ledger = Ledger()
@@ -82,7 +94,6 @@ class Episode:
         self._queued: dict[str, list[dict[str, Any]]] = {lane: [] for lane in LANES}
         self._races: dict[str, list[tuple[int | None, bool]]] = {}
         self._racing: set[str] = set()
-        self._decks: dict[str, list[Failpoint]] = {}
         self._paused: dict[str, float] = {}
         self._journal_read = _journal_lines(town)
         self._parser_kills = 0
@@ -111,17 +122,22 @@ class Episode:
     def _under_fire(self) -> None:
         for name in WORKERS:
             self._town.start_worker(name, self._arm("worker"))
-        until = time.monotonic() + PATIENCE_S
+        began = time.monotonic()
         shot = time.monotonic() + self._rng.uniform(0.3, 1.2)
-        while len(self._outcome.kills) < self._wanted or self._batches:
-            if len(self._outcome.kills) < self._wanted:
+        while (going := self._goes_on(time.monotonic() - began)) or self._batches:
+            if going:
                 self._submit_more()
-                if time.monotonic() > shot:
+                if time.monotonic() > shot and not self._closing:
                     self._shoot()
                     shot = time.monotonic() + self._rng.uniform(0.2, 1.2)
             self._keep_running()
-            assert time.monotonic() < until, f"only {len(self._outcome.kills)} kills in {PATIENCE_S:.0f} s"
+            assert time.monotonic() - began < PATIENCE_S, f"only {len(self._outcome.kills)} kills in {PATIENCE_S:.0f} s"
             time.sleep(0.02)
+
+    def _goes_on(self, seconds: float) -> bool:
+        if self._closing:
+            return bool(self._coverage.due()) and seconds < CLOSING_S
+        return len(self._outcome.kills) < self._wanted
 
     def _keep_running(self) -> None:
         """Start again what ended, as a supervisor does, and take in what submitters said."""
@@ -144,18 +160,12 @@ class Episode:
 
     def _arm(self, role: str, chance: float = 0.85) -> Arm | None:
         """Where the next process of this role kills itself; none when enough were killed."""
+        if self._closing:
+            return self._coverage.choose(role, self._rng) if self._coverage.due(role) else None
         armed = sum(1 for process in self._town.processes.values() if process.alive and process.arm)
         if len(self._outcome.kills) + armed >= self._wanted or self._rng.random() > chance:
             return None
-        if not self._decks.get(role):  # each place once before any comes again
-            self._decks[role] = [point for point in POINTS[role] if self._applies(point.name)]
-            self._rng.shuffle(self._decks[role])
-        point = self._decks[role].pop()
-        return Arm(point.name, self._rng.randint(1, point.calls), self._rng.random() < 0.5)
-
-    def _applies(self, point: str) -> bool:
-        """The database keeps the files on PostgreSQL, so what happens in folders does not happen there."""
-        return not point.startswith("files.") or self._town.alioth.db.dialect == "sqlite"
+        return self._coverage.choose(role, self._rng)
 
     def _shoot(self) -> None:
         """SIGKILL from outside, at no particular place; sometimes a worker only freezes for longer than its lease."""
@@ -182,11 +192,7 @@ class Episode:
 
     def _note_end(self, process: Process) -> None:
         if process.ended == -signal.SIGKILL:
-            arm = self._fired(process.pid)
-            if arm is not None:
-                stage = find(process.role, arm.point).stage
-                self._outcome.kills.append(Kill(process.role, arm.shown, stage))
-            else:
+            if not self._note_place(process):
                 stage = process.arguments.get("stage", "")
                 self._outcome.kills.append(Kill(process.role, "at a random time", stage))
         elif process.ended != 0 or process.role != "submitter":
@@ -196,12 +202,16 @@ class Episode:
                 Finding("wrong", f"{process.name} ended by itself with code {process.ended}: {words}")
             )
 
-    def _fired(self, pid: int) -> Arm | None:
-        lines = _journal_lines(self._town)
-        for line in lines[len(self._journal_read) :]:
-            if line["pid"] == pid:
-                return Arm(line["point"], line["nth"], line["after"])
-        return None
+    def _note_place(self, process: Process) -> bool:
+        """Record that it died at a failpoint, if it did."""
+        lines = _journal_lines(self._town)[len(self._journal_read) :]
+        found = next((line for line in lines if line["pid"] == process.pid), None)
+        if found is None:
+            return False
+        arm = Arm(found["point"], found["nth"], found["after"])
+        self._coverage.died(process.role, arm)
+        self._outcome.kills.append(Kill(process.role, arm.shown, find(process.role, arm.point).stage))
+        return True
 
     def _stage(self, process: Process) -> str:
         """The furthest state among the versions that a worker holds; of everybody's for shared processes."""
@@ -321,10 +331,6 @@ class Episode:
             again = self._town.start_submitter(process.name, self._collection, rest, None)
             self._batches[process.name] = _Batch(again, rest)
 
-    def _must_go_on(self, rest: Sequence[dict[str, Any]]) -> bool:
-        """Operations that were recorded are carried out, also when enough was killed."""
-        return bool(rest)
-
     def _settle(self, operation: dict[str, Any], error: str | None) -> None:
         if error is not None and error != _UNSAID:
             self._outcome.refused.append(error)
@@ -349,7 +355,10 @@ class Episode:
 
     def _restart_everything(self) -> None:
         for name in WORKERS:
-            result = self._town.stop(name, 60.0)
+            process = self._town.processes[name]
+            result = self._town.stop(name)
+            if result == -signal.SIGKILL:  # it came to its place while it was giving back what it held
+                self._note_place(process)
             if result is None:
                 self._outcome.findings.append(Finding("stuck", f"{name} did not end on SIGTERM"))
             elif result not in (0, -signal.SIGTERM, -signal.SIGKILL):  # by a signal when it had only just begun
@@ -366,7 +375,7 @@ class Episode:
         operations = [self._record(task, "retry", None) for task in tasks]
         retry = self._town.start_submitter("retry", self._collection, operations)
         self._outcome.retried += len(failed)
-        self._town.await_end(retry, 30)
+        self._town.await_end(retry, STOP_S)
         self._outcome.findings += settle(self._town, idle=self._keep_running)
 
     def _count(self) -> None:

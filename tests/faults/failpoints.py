@@ -9,9 +9,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,21 @@ class Arm:
     """Kill at the `nth` call of `point`, before it or (`after`) when it has returned.
 
     freeze: no death, but sleep there, without renewing leases, until the file `thaw` lies beside the journal.
+    dies: after it was frozen, it makes the call and is killed then.
+    only: count no calls but those with an argument that holds this text, e.g. a document's path.
+    parser: not this process dies, but its parser, and at every such call; the point is `parser`.
     """
 
     point: str
     nth: int
     after: bool
     freeze: bool = False
+    dies: bool = False
+    only: str = ""
+    parser: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {"point": self.point, "nth": self.nth, "after": self.after, "freeze": self.freeze}
+        return asdict(self)
 
     @property
     def shown(self) -> str:
@@ -51,7 +57,7 @@ _WORKER = (
     Failpoint("claim", "claim", "storage.documents", "DocumentStore.claim", 6),
     Failpoint("renew", "lease", "storage.documents", "DocumentStore.renew", 2),
     Failpoint("release", "lease", "storage.documents", "DocumentStore.release", 1),
-    Failpoint("set_state", "report a stage", "storage.documents", "DocumentStore.set_state", 12),
+    Failpoint("set_state", "report a stage", "storage.documents", "DocumentStore.set_state", 4),
     Failpoint("parse", "parse", "ingest.parser_pool", "ParserPool.parse"),
     Failpoint("chunk", "chunk", "ingest.run_stages", "chunk_document"),
     Failpoint("describe", "describe", "storage.documents", "DocumentStore.describe"),
@@ -85,12 +91,15 @@ _SUBMITTER = (
 )
 _MODELS = (Failpoint("embed", "embed", "models.fakes", "FakeEmbedder.embed", 4),)
 
+_PARSER = Failpoint("parser", "parse", "ingest.parser_pool", "_Child.ask", 1)
+"""In the worker, for a document whose parser is to die whenever it is asked to read it."""
+
 POINTS: dict[str, tuple[Failpoint, ...]] = {"worker": _WORKER, "submitter": _SUBMITTER, "models": _MODELS}
 
 
 def find(role: str, name: str) -> Failpoint:
     """The point of a role by name."""
-    return next(point for point in POINTS[role] if point.name == name)
+    return next(point for point in (*POINTS[role], _PARSER) if point.name == name)
 
 
 def install(role: str, arm: Arm, journal: Path) -> None:
@@ -128,27 +137,42 @@ class _Trigger:
         self._thaw = journal.parent / "thaw"
         self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def hit(self) -> bool:
+    def hit(self, arguments: Sequence[Any] = ()) -> bool:
+        if self._arm.only and not any(isinstance(a, str | dict) and self._arm.only in str(a) for a in arguments):
+            return False
+        if self._arm.parser:
+            self._end_parser(arguments[0])
+            return False
         with self._lock:
             self._calls += 1
             return self._calls == self._arm.nth
+
+    def _end_parser(self, child: Any) -> None:
+        self._write()
+        child._process.kill()
+        child._process.wait()
 
     def before(self, due: bool) -> None:
         if due and not self._arm.after:
             self._die()
 
     def after(self, due: bool) -> None:
+        if due and self._arm.dies:
+            os.kill(os.getpid(), signal.SIGKILL)
         if due and self._arm.after:
             self._die()
 
     def _die(self) -> None:
-        line = json.dumps({"pid": os.getpid(), **self._arm.to_json()})
-        os.write(self._journal, line.encode() + b"\n")
+        self._write()
         if not self._arm.freeze:
             os.kill(os.getpid(), signal.SIGKILL)
         self.frozen = True
         self.sleep()
         self.frozen = False
+
+    def _write(self) -> None:
+        line = json.dumps({"pid": os.getpid(), **self._arm.to_json()})
+        os.write(self._journal, line.encode() + b"\n")
 
     def sleep(self) -> None:
         """Until the thaw, if it is frozen. Not by SIGSTOP: a thread may be in a transaction, and all would wait."""
@@ -159,7 +183,7 @@ class _Trigger:
 def _around(original: Callable[..., Any], trigger: _Trigger) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        due = trigger.hit()
+        due = trigger.hit(args)
         trigger.before(due)
         try:
             return original(*args, **kwargs)

@@ -65,10 +65,14 @@ def _padding(rng: random.Random, count: int) -> str:
 
 @dataclass
 class Expected:
-    """What may be at a path. newest: numbers of contents of which one must be; None for no document."""
+    """What may be at a path. newest: numbers of contents of which one must be; None for no document.
+
+    given_up: it kills who reads it, so it must be failed.
+    """
 
     newest: set[int | None] = field(default_factory=lambda: {None})
     ever: set[int] = field(default_factory=set)
+    given_up: bool = False
 
 
 class Ledger:
@@ -93,6 +97,10 @@ class Ledger:
             expected.newest.add(result)
         if result is not None:
             expected.ever.add(result)
+
+    def gave_up(self, path: str) -> None:
+        """It must end as failed, although its bytes could be read."""
+        self.at(path).given_up = True
 
     def cancelled(self, path: str) -> None:
         """Whatever was under way was taken back, or had come to its end just before."""

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tests.faults.episode import Kill, Outcome
+from tests.faults.failpoints import POINTS
 from tests.faults.inspection import KINDS, Finding
+from tests.faults.outages import Record
 
 _INTRODUCTION = """# Killing Alioth
 
@@ -19,11 +21,13 @@ is the record of a run of the test that checks it. Several workers, the models p
 processes and those that hand documents in are killed with SIGKILL while they add, change, delete, cancel and race for
 documents and drop whole collections; workers are also frozen for longer than their lease. A part of the deaths is at
 places that the seed chooses: before or after a call of one of the functions in `tests/faults/failpoints.py`, or
-between the last statement of a transaction and its commit. The others fall at random times. Then everything is started
-again, and when nothing is left to do, everything is compared with the test's own account: every document, version,
-row, file and process, both indexes entry by entry as `alioth index verify` does, two marked words of every content
-that ever was, which must be found in its document or nowhere, and what the nearest
-neighbours of up to 40 vectors of each episode are.
+between the last statement of a transaction and its commit. Each of these places has its turn before any comes again,
+and a run goes on until something has died at every one of them. The other deaths fall at random times. Then everything
+is started again, and when nothing is left to do, everything is compared with the test's own account: every document,
+version, row, file and process, both indexes entry by entry as `alioth index verify` does, two marked words of every
+content that ever was, which must be found in its document or nowhere, and what the nearest neighbours of up to 40
+vectors of each episode are. Beside the kills, parts are taken away for a while, disks filled, and a document is read
+that kills whatever reads it.
 
 The seed fixes the operations, the contents, the victims and the places. How the processes interleave is up to the
 machine, so a run with the same seed is alike and not identical. The embedder is a fake one behind the real models
@@ -76,9 +80,17 @@ class Series:
         return sum(len(outcome.kills) for outcome in self.outcomes)
 
 
-def page(series: Sequence[Series]) -> str:
+def page(series: Sequence[Series], outages: Sequence[Record] = ()) -> str:
     """The whole page in Markdown."""
-    parts = [_INTRODUCTION, _summary(series), _by_process(series), _by_stage(series), _findings(series)]
+    parts = [
+        _INTRODUCTION,
+        _summary(series),
+        _places(series),
+        _by_process(series),
+        _by_stage(series),
+        _outages(outages),
+        _findings(series, outages),
+    ]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
@@ -112,6 +124,35 @@ def _summary(series: Sequence[Series]) -> str:
     return f"## What was found\n\n{total}\n\n{_table(head, rows)}\n\n{meanings}\n\nRuns:\n\n{runs}\n"
 
 
+def _places(series: Sequence[Series]) -> str:
+    """At which failpoints nothing died: in the whole record, and in each series that was to come to all of them."""
+    died = {(kill.role, kill.where) for one in series for outcome in one.outcomes for kill in outcome.kills}
+    every = [(role, point.name) for role, points in POINTS.items() for point in points]
+    sides = [[(role, f"{side} {name}") in died for side in ("before", "after")] for role, name in every]
+    missed = [f"`{role}: {name}`" for (role, name), found in zip(every, sides, strict=True) if not any(found)]
+    both = sum(all(found) for found in sides)
+    text = f"{len(every) - len(missed)} of {len(every)} failpoints were come to, {both} of them on both sides."
+    rest = f" Nothing died at {', '.join(missed)}." if missed else " Nothing was left out."
+    lines = [text + rest]
+    for one in series:
+        due = one.outcomes[-1].due if one.outcomes else []
+        if due:
+            lines.append(f"{one.name} alone did not come to {', '.join(f'`{name}`' for name in due)}.")
+    return "## Places\n\n" + "\n\n".join(lines) + "\n"
+
+
+def _outages(outages: Sequence[Record]) -> str:
+    if not outages:
+        return ""
+    rows = [[one.name, one.documents, one.deaths or "", one.told, len(one.findings)] for one in outages]
+    head = ["what happened", "documents", "deaths by the document", "what a person reads", "findings"]
+    return (
+        "## Parts away, full disks, and documents that kill\n\n"
+        f"{_table(head, rows)}\n\nAll other documents became ready, no worker ended by itself, and the comparison is "
+        "the same as after the kills.\n"
+    )
+
+
 def _by_process(series: Sequence[Series]) -> str:
     roles = sorted({kill.role for one in series for outcome in one.outcomes for kill in outcome.kills})
     rows = []
@@ -134,13 +175,14 @@ def _by_stage(series: Sequence[Series]) -> str:
     return f"## Kills by stage\n\n{_table(['process', 'where', 'kills'], rows)}\n"
 
 
-def _findings(series: Sequence[Series]) -> str:
+def _findings(series: Sequence[Series], outages: Sequence[Record]) -> str:
     rows = [
         f"- {one.name}, seed {outcome.seed}: {finding.kind}: {finding.detail}"
         for one in series
         for outcome in one.outcomes
         for finding in outcome.findings
     ]
+    rows += [f"- {one.name}: {finding.kind}: {finding.detail}" for one in outages for finding in one.findings]
     operations: Counter[str] = Counter()
     retried = 0
     for one in series:

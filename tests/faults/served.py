@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -21,11 +20,13 @@ from ingest.intake import SourceFile
 from tests.faults.episode import Kill, Outcome
 from tests.faults.inspection import Finding, failed_by_fault, inspect, settle
 from tests.faults.ledger import Ledger, make_content
+from tests.faults.ports import reserve
 from tests.faults.town import ROOT, variables
 
 _WORDS = {"web": "app.server", "worker": "app.worker", "models": "app.model_server", "chroma": "chromadb_rust"}
-_VICTIMS = ("web", "worker", "worker", "models", "chroma", "parser child")
-READY_S = 600.0
+_VICTIMS = ("web", "worker", "serve", "models", "chroma", "parser child")
+"""Each has its turn before any comes again. `serve` is the supervisor itself, started again as the system would."""
+READY_S = 1200.0
 
 
 class Served:
@@ -35,17 +36,31 @@ class Served:
         self.folder = folder
         self.homes = [folder / "home"]
         self.homes[0].mkdir(parents=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = reserve()
         own = {"ALIOTH_HOME": str(self.homes[0]), "ALIOTH_INGEST__LEASE_S": "3", "ALIOTH_INGEST__MAX_ATTEMPTS": "1000"}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ALIOTH_")}
         with variables(own):
             self.alioth = Alioth(load_settings(), start_services=False)
-        command = [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port), "--no-help-collection"]
-        with (folder / "serve.log").open("w") as log:
-            self.process = subprocess.Popen(command, env=clean | own, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        self._environment = clean | own
+        self.start()
         self.wait_ready()
+
+    def start(self) -> None:
+        """`alioth serve`, from the first or again."""
+        command = [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port), "--no-help-collection"]
+        with (self.folder / "serve.log").open("a") as log:
+            self.process = subprocess.Popen(
+                command, env=self._environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def kill_supervisor(self) -> None:
+        """SIGKILL; what it had started ends with it, and only then is it started again."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        self.process.wait()
+        _, alive = psutil.wait_procs(family, timeout=READY_S)
+        assert not alive, f"{alive} outlived the supervisor"
+        self.start()
 
     def children(self) -> dict[str, psutil.Process]:
         """Living processes by name; `parser child` when the worker has one."""
@@ -91,7 +106,7 @@ class Served:
         self.alioth.close()
         self.process.terminate()
         try:
-            self.process.wait(40)
+            self.process.wait(240)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -105,6 +120,7 @@ def run(folder: Path, kills: int, seed: int) -> Outcome:
         sources = folder / "sources"
         sources.mkdir()
         number = 0
+        victims: list[str] = []
         while len(outcome.kills) < kills:
             for _ in range(rng.randint(2, 6)):
                 number += 1
@@ -116,15 +132,16 @@ def run(folder: Path, kills: int, seed: int) -> Outcome:
                 ledger.done(path, content.number, True)
                 outcome.operations["add"] += 1
             time.sleep(rng.uniform(0.2, 2.0))
-            _kill_one(served, rng, outcome)
+            victims = victims or rng.sample(_VICTIMS, len(_VICTIMS))
+            _kill_one(served, victims.pop(), outcome)
         served.wait_ready()
-        outcome.findings += settle(served, 600)
+        outcome.findings += settle(served)
         failed = failed_by_fault(served.alioth, collection, ledger)
         for row in failed:
             served.alioth.documents.retry(row.id)
         served.alioth.doorbell.ring()
         outcome.retried = len(failed)
-        outcome.findings += [*settle(served, 600), *inspect(served, collection, ledger)]
+        outcome.findings += [*settle(served), *inspect(served, collection, ledger)]
         outcome.documents = len(served.alioth.documents.list(collection.id))
         outcome.chunks = len(served.alioth.chunks.live_ids(collection.id))
         if served.process.poll() is not None:
@@ -133,8 +150,12 @@ def run(folder: Path, kills: int, seed: int) -> Outcome:
     return outcome
 
 
-def _kill_one(served: Served, rng: random.Random, outcome: Outcome) -> None:
-    victim = rng.choice(_VICTIMS)
+def _kill_one(served: Served, victim: str, outcome: Outcome) -> None:
+    if victim == "serve":
+        served.wait_ready()
+        outcome.kills.append(Kill(victim, "at a random time", _stage(served)))
+        served.kill_supervisor()
+        return
     until = time.monotonic() + READY_S
     while time.monotonic() < until:
         process = served.children().get(victim)

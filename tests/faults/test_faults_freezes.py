@@ -65,3 +65,24 @@ def test_a_document_that_another_worker_finished_meanwhile_stays_as_that_one_lef
     assert scenario.add(2, "sections") == []
     assert scenario.rest() == []
     assert town.stop("worker0") == 0
+
+
+def test_vectors_that_a_worker_wrote_too_late_and_died_before_it_could_take_them_back_are_cleared(town: Town) -> None:
+    scenario = Scenario(town, 9, workers=0)
+    town.start_worker("worker0", Arm("vectors.upsert", 1, after=False, freeze=True, dies=True))
+    assert scenario.add(1, "sections") == []
+    scenario.wait(lambda: _frozen(scenario))
+    [row] = town.alioth.documents.list(scenario.collection.id)
+    town.alioth.documents.delete(row.id)
+    scenario.ledger.done(row.path, None, True)
+    time.sleep(LEASE_S + 0.5)
+    town.start_worker("worker1")
+    key = scenario.collection.vector_key
+    scenario.wait(lambda: town.alioth.documents.count_rows(scenario.collection.index_id) == 0)
+    town.stop("worker1")  # or it could clear them away before they are seen
+    (town.folder / "thaw").touch()
+    scenario.wait(lambda: not town.processes["worker0"].alive)
+    assert town.alioth.vectors.count(key) > 0, "there is nothing to clear"
+    town.start_worker("worker1")
+    assert scenario.rest() == []
+    assert town.alioth.vectors.count(key) == 0

@@ -1,83 +1,53 @@
-"""Nothing is lost, doubled or failed because a part was away for a while."""
+"""Nothing is lost, doubled or failed because a part was away for a while, or for what one document does."""
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults.roles import HASTE
-from tests.faults.scenario import Scenario, ballast
-from tests.faults.town import Town
+import pytest
 
-BUSY_S = HASTE["storage.database", "BUSY_TIMEOUT_S"]
-
-
-def test_chroma_down_for_a_while_delays_documents_and_loses_none(town: Town) -> None:
-    scenario = Scenario(town, 1)
-    scenario.add(6)
-    town.kill("chroma")
-    assert scenario.add(6) == []
-    time.sleep(4)
-    town.start_chroma()
-    assert scenario.rest() == []
-    assert scenario.ended_workers() == []
+from core.errors import StoreUnavailableError
+from ingest.doorbell import Doorbell
+from tests.faults.outages import ON_A_SMALL_DISK, OUTAGES, Record
+from tests.faults.scenario import ballast
 
 
-def test_models_down_for_a_while_delays_documents_and_loses_none(town: Town) -> None:
-    scenario = Scenario(town, 2)
-    scenario.add(6, "sections")
-    town.kill("models")
-    assert scenario.add(6) == []
-    time.sleep(4)
-    town.start_models()
-    assert scenario.rest() == []
-    assert scenario.ended_workers() == []
+def _name(outage: Callable[[Path, Path | None], Record]) -> str:
+    return outage.__name__
 
 
-def test_a_database_locked_beyond_the_patience_of_writers_fails_no_document(town: Town) -> None:
-    scenario = Scenario(town, 3)
-    scenario.add(12, "sections")
-    holder = sqlite3.connect(town.settings.home / "alioth.db", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    try:
-        errors = scenario.add(1)
-        assert errors and "another process held its lock" in errors[0]
-        time.sleep(BUSY_S * 2)
-    finally:
-        holder.execute("ROLLBACK")
-        holder.close()
-    assert scenario.add(2) == []
-    assert scenario.rest() == []
-    assert scenario.ended_workers() == []
-
-
-def test_a_full_disk_is_named_and_everything_goes_on_when_there_is_room_again(
-    small_disk: Callable[[int], Path], tmp_path: Path
+@pytest.mark.parametrize("outage", [one for one in OUTAGES if one not in ON_A_SMALL_DISK], ids=_name)
+def test_what_is_away_delays_documents_and_what_kills_is_given_up(
+    tmp_path: Path, outage: Callable[[Path, Path | None], Record]
 ) -> None:
-    disk = small_disk(96)
-    with Town(tmp_path / "town", disk=disk) as town:
-        scenario = Scenario(town, 4)
-        assert scenario.add(8) == []
-        with ballast(disk, 40_000):
-            errors = scenario.add(8, "long", "late")
-            assert errors, "the disk was not full"
-            assert all("space" in error.lower() or "full" in error.lower() for error in errors), errors
-            time.sleep(3)
-        assert scenario.add(4, prefix="after") == []
-        assert scenario.rest() == []
-        assert scenario.ended_workers() == []
+    record = outage(tmp_path / "town", None)
+    assert record.findings == [] and record.documents >= 12
 
 
-def test_a_disk_that_fills_up_while_documents_are_indexed_fails_none_of_them(
-    small_disk: Callable[[int], Path], tmp_path: Path
+@pytest.mark.parametrize("outage", ON_A_SMALL_DISK, ids=_name)
+def test_a_full_disk_is_named_fails_no_document_and_ends_no_worker(
+    tmp_path: Path, small_disk: Callable[[int], Path], outage: Callable[[Path, Path | None], Record]
 ) -> None:
-    disk = small_disk(96)
-    with Town(tmp_path / "town", disk=disk) as town:
-        scenario = Scenario(town, 5)
-        assert scenario.add(16, "long") == []
-        with ballast(disk, 200_000):
-            time.sleep(6)
-        assert scenario.rest() == []
-        assert scenario.ended_workers() == []
+    record = outage(tmp_path / "town", small_disk(96))
+    assert record.findings == [] and record.documents >= 12
+
+
+def test_a_ring_that_a_full_disk_does_not_take_is_no_error_and_the_next_one_is_heard(
+    tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(2)
+    bell = Doorbell(disk, "sqlite:///x.db")
+    with ballast(disk, 0):
+        for _ in range(5):
+            bell.ring(["some-id"])
+    bell.ring()
+    assert bell._huey.pending_count() >= 1
+    bell.close()
+
+
+def test_a_queue_that_a_full_disk_does_not_let_be_made_is_named(small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(1)
+    with ballast(disk, 0), pytest.raises(StoreUnavailableError, match=r"queue\.db.*") as raised:
+        Doorbell(disk, "sqlite:///x.db")
+    assert "Free space" in raised.value.hint

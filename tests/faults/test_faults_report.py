@@ -7,6 +7,7 @@ from collections import Counter
 
 from tests.faults.episode import Kill, Outcome
 from tests.faults.inspection import Finding
+from tests.faults.outages import Record
 from tests.faults.report import Series, page
 
 
@@ -29,3 +30,22 @@ def test_the_page_counts_kills_by_process_place_and_what_was_found() -> None:
 def test_a_series_comes_back_from_its_file_as_it_was() -> None:
     series = Series("SQLite", 4, [outcome(4, Finding("stuck", "for ever"))], "on a machine")
     assert Series.from_dict(json.loads(json.dumps(series.to_dict()))) == series
+
+
+def test_the_page_says_at_which_places_nothing_died() -> None:
+    series = Series("SQLite", 4, [outcome(4)], "on a machine")
+    series.outcomes[0].due = ["worker: claim"]
+    text = page([series])
+    assert "failpoints were come to" in text and "`worker: claim`" in text and "`submitter: ring`" in text
+    assert "`worker: switch`" not in text
+
+
+def test_the_page_tells_what_was_away_and_what_a_person_reads_of_a_document_that_kills() -> None:
+    records = [
+        Record("the disk was full", 12, 0, "No room is left on the disk."),
+        Record("a document killed every worker", 13, 3, "Gave up: tried 3 times.", [Finding("stuck", "for ever")]),
+    ]
+    text = page([], records)
+    assert "| the disk was full | 12 |  | No room is left on the disk. | 0 |" in text
+    assert "| a document killed every worker | 13 | 3 | Gave up: tried 3 times. | 1 |" in text
+    assert "- a document killed every worker: stuck: for ever" in text

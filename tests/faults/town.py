@@ -26,10 +26,14 @@ from core.types import Collection
 from storage.chroma_server import chroma_command
 from storage.vectors import VectorIndex
 from tests.faults.failpoints import Arm
+from tests.faults.ports import reserve
 
 ROOT = Path(__file__).resolve().parents[2]
-LEASE_S = 2
-START_S = 60.0
+LEASE_S = 4
+"""Seconds; renewed three times in that, which a machine with other work to do must come to."""
+START_S = 600.0
+"""Seconds until a process must have started. Nothing is expected to be fast: only what never comes is a fault."""
+STOP_S = 240.0
 
 
 @dataclass(slots=True)
@@ -102,7 +106,7 @@ class Launcher:
         """End it and everything it forked."""
         if self._process.stdin is not None:
             self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(STOP_S)
         if self._process.stdout is not None:
             self._process.stdout.close()
 
@@ -130,16 +134,25 @@ class Town:
         database_url: PostgreSQL; empty for SQLite in the data directory.
         homes: data directories, as on several machines; more than one needs PostgreSQL.
         disk: where the data directories and the vectors lie; in `folder`, beside the logs, without it.
+        max_attempts: of a document whose workers die; so many by default that none is given up for the kills.
     """
 
-    def __init__(self, folder: Path, database_url: str = "", homes: int = 1, disk: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str = "",
+        homes: int = 1,
+        disk: Path | None = None,
+        max_attempts: int = 1000,
+    ) -> None:
         self.folder = folder
+        self._max_attempts = max_attempts
         self._disk = disk or folder
         self.homes = [self._disk / f"home{number}" for number in range(homes)]
         for home in self.homes:
             home.mkdir(parents=True, exist_ok=True)
         self._gone: list[Process] = []
-        self.chroma_port, self.models_port = _free_port(), _free_port()
+        self.chroma_port, self.models_port = reserve(), reserve()
         self.token = secrets.token_urlsafe(16)
         self._database_url = database_url
         self.processes: dict[str, Process] = {}
@@ -167,8 +180,9 @@ class Town:
             "ALIOTH_MODELS__URL": f"http://127.0.0.1:{self.models_port}",
             "ALIOTH_MODELS__TOKEN": self.token,
             "ALIOTH_INGEST__LEASE_S": str(LEASE_S),
-            "ALIOTH_INGEST__MAX_ATTEMPTS": "1000",
+            "ALIOTH_INGEST__MAX_ATTEMPTS": str(self._max_attempts),
             "ALIOTH_INGEST__PARSE_WORKERS": "2",
+            "ALIOTH_INGEST__PARSE_TIMEOUT_S": "900",
         }
 
     def _settings(self, home: Path) -> Settings:
@@ -283,7 +297,7 @@ class Town:
         with contextlib.suppress(ProcessLookupError):  # it was faster
             os.kill(self.processes[name].pid, number)
 
-    def stop(self, name: str, timeout_s: float = 20.0) -> int | None:
+    def stop(self, name: str, timeout_s: float = STOP_S) -> int | None:
         """SIGTERM; its exit code, or None when it did not end in time and was killed."""
         process = self.processes[name]
         if process.alive:
@@ -293,7 +307,7 @@ class Town:
         if self.await_end(process, timeout_s):
             return process.ended
         os.kill(process.pid, signal.SIGKILL)
-        self.await_end(process, 10)
+        self.await_end(process, STOP_S)
         return None
 
     def await_end(self, process: Process, timeout_s: float) -> bool:
@@ -314,7 +328,7 @@ class Town:
         self.launcher.close()
         if self._chroma is not None:
             self._chroma.kill()
-            self._chroma.wait(10)
+            self._chroma.wait(STOP_S)
 
 
 def _is_parser(process: psutil.Process) -> bool:
@@ -332,9 +346,3 @@ def variables(given: dict[str, str]) -> Any:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
