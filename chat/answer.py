@@ -12,23 +12,26 @@ from dataclasses import dataclass, field
 from chat.cite import MarkParser, without_marks
 from chat.condense import condense
 from chat.context import Source, build_context, single_sources, token_budget
+from chat.contradict import find_contradictions
 from chat.events import AnswerEvent, Finished, Stage, Text, Waiting
-from chat.fuse import blend
-from chat.ports import ChunkReader
+from chat.ports import ChunkReader, GlossaryReader
 from chat.prompt import build_prompt
 from chat.question import check_question
 from chat.quote import Quote, best_quotes
 from chat.refuse import nearest_documents, refusal_text
+from chat.repetition import repeats_from
 from chat.retrieve import Retrieval, Searches
-from chat.support import cite_quotes, support
+from chat.support import cite_quotes, support, suspicious_sources
 from chat.verify import Embed, sentences_of
 from core.errors import CancelledError, ContextOverflowError, InputError, LimitError, ModelUnavailableError
+from core.filters import Filters
 from core.settings import ChatSettings
 from core.text import detect_language
 from core.types import (
     Answer,
     AnswerMode,
     ChatTurn,
+    Citation,
     Collection,
     SentenceCheck,
     Verdict,
@@ -58,7 +61,9 @@ class _Task:
     cancel: threading.Event
     user: str
     started: float
+    filters: Filters
     standalone: str = ""
+    context: dict[str, int] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
 
@@ -72,19 +77,31 @@ class _Task:
                 notices=tuple(dict.fromkeys(self.notices)),
                 standalone_question=self.standalone,
                 timings=dict(self.timings),
+                filters=self.filters.to_dict(),
+                context=dict(self.context),
                 **rest,  # type: ignore[arg-type]  # the remaining fields of Answer, by name
             )
         )
 
 
 class Answerer:
-    """Answers questions from collections. Thread-safe."""
+    """Answers questions from collections. Thread-safe. glossary: whose words tell topics in follow-ups."""
 
-    def __init__(self, settings: ChatSettings, retriever: Searches, chunks: ChunkReader, llm: LanguageModel) -> None:
+    def __init__(
+        self,
+        settings: ChatSettings,
+        retriever: Searches,
+        chunks: ChunkReader,
+        llm: LanguageModel,
+        glossary: GlossaryReader | None = None,
+        guard: bool = True,
+    ) -> None:
         self._settings = settings
         self._retriever = retriever
         self._chunks = chunks
         self._llm = llm
+        self._glossary = glossary
+        self._guard = guard  # off only to measure what the guard against instructions in documents is worth
 
     def answer(
         self,
@@ -94,11 +111,13 @@ class Answerer:
         mode: AnswerMode = AnswerMode.AUTOMATIC,
         cancel: threading.Event | None = None,
         user: str = "",
+        filters: Filters | None = None,
     ) -> Iterator[AnswerEvent]:
         """Events in order, `Finished` last. The question is checked before this returns.
 
         A set `cancel` ends the stream soon with the partial text, `stopped`. When the language model is away, the
-        documents' own sentences answer, with the notice `model_unavailable`.
+        documents' own sentences answer, with the notice `model_unavailable`. filters: only documents that pass are
+        searched and cited; the answer keeps them.
 
         Raises:
             InputError: the question is empty, without a word, or too long; or no collection is given.
@@ -107,7 +126,8 @@ class Answerer:
         """
         question = self._checked(question, collections)
         language = detect_language(question)
-        task = _Task(question, language, history, collections, cancel or threading.Event(), user, time.perf_counter())
+        stop, started = cancel or threading.Event(), time.perf_counter()
+        task = _Task(question, language, history, collections, stop, user, started, filters or Filters())
         return self._events(task, mode)
 
     def _checked(self, question: str, collections: Sequence[Collection]) -> str:
@@ -142,14 +162,15 @@ class Answerer:
 
     def _retrieve(self, task: _Task) -> Retrieval:
         """Results for the question; for a follow-up, blended with those for its stand-alone form."""
-        task.standalone = condense(task.question, task.history)
-        retrieval = self._retriever.retrieve(task.standalone, task.collections, CANDIDATES)
-        if task.standalone != task.question:
-            alone = self._retriever.retrieve(task.question, task.collections, CANDIDATES)
-            results = blend(retrieval.results, alone.results)[:CANDIDATES]
-            retrieval = Retrieval(results, retrieval.evidence, retrieval.timings, retrieval.degraded)
+        terms = self._glossary.terms([c.id for c in task.collections]) if self._glossary and task.history else ()
+        task.standalone = condense(task.question, task.history, terms=terms)
+        retrieval = self._retriever.retrieve(
+            task.standalone, task.collections, CANDIDATES, typed=task.question, filters=task.filters
+        )
         if retrieval.degraded:
             task.notices.append("model_unavailable")
+        if retrieval.trace.selected is not None and not retrieval.trace.selected[0]:
+            task.notices.append("filter_matches_nothing")
         return retrieval
 
     def _mode(self, task: _Task, asked: AnswerMode) -> AnswerMode:
@@ -174,7 +195,7 @@ class Answerer:
         yield Stage("quote")
         started = time.perf_counter()
         sources = single_sources(retrieval.results, self._settings.passages)
-        quotes = self._best_quotes(task, sources)
+        quotes = self._best_quotes(task, retrieval, sources)
         citations = cite_quotes(quotes)
         text = "\n\n".join(f"{without_marks(quote.text)} [{n}]" for n, quote in enumerate(quotes, start=1))
         added = f"\n\n{text}" if before else text
@@ -182,21 +203,24 @@ class Answerer:
         yield Text(added)
         task.timings["generate"] = time.perf_counter() - started
         checks = _exact_checks(before + added, before)
-        yield task.finished(before + added, AnswerMode.QUOTE, citations=tuple(citations), verification=checks)
+        against = self._against(task, retrieval, citations)
+        yield task.finished(before + added, AnswerMode.QUOTE, verification=checks, **against)
 
-    def _best_quotes(self, task: _Task, sources: Sequence[Source]) -> list[Quote]:
+    def _best_quotes(self, task: _Task, retrieval: Retrieval, sources: Sequence[Source]) -> list[Quote]:
+        question = retrieval.question or task.standalone
         embedder = self._retriever.reading_embedder(task.collections[0], task.standalone)
         if embedder is None:
-            return best_quotes(task.standalone, sources)
+            return best_quotes(question, sources, guard=self._guard)
+        vector = retrieval.vectors.get(task.collections[0].fingerprint.space)
 
         def similarity(texts: Sequence[str]) -> Sequence[float]:
-            near = embedder.embed_documents(texts, Lane.QUESTION) @ embedder.embed_query(task.standalone)
-            return [float(value) for value in near]
+            asked = embedder.embed_query(task.standalone) if vector is None else vector
+            return [float(value) for value in embedder.embed_documents(texts, Lane.QUESTION) @ asked]
 
         try:
-            return best_quotes(task.standalone, sources, similarity)
+            return best_quotes(question, sources, similarity, guard=self._guard)
         except ModelUnavailableError:
-            return best_quotes(task.standalone, sources)
+            return best_quotes(question, sources, guard=self._guard)
 
     def _generate(self, task: _Task, retrieval: Retrieval) -> Iterator[AnswerEvent]:
         parser = MarkParser(())
@@ -219,6 +243,11 @@ class Answerer:
                     text += shown
                     yield Text(shown)
                 stopped = stopped or delta.finish_reason == "cancelled"
+                cut = repeats_from(text) if shown else None
+                if cut is not None:
+                    text = text[:cut]
+                    task.notices.append("model_repeated")
+                    break
         except CancelledError:
             stopped = True
         except ModelUnavailableError as error:
@@ -230,8 +259,13 @@ class Answerer:
         if rest.strip():
             text += rest
             yield Text(rest)
+        if not sentences_of(text) and not stopped and not task.cancel.is_set():
+            task.notices.append("model_said_nothing")
+            yield from self._quote(task, retrieval, "")
+            return
+        task.context = _context_figures(retrieval, sources, self._settings.passages)
         task.timings["generate"] = time.perf_counter() - task.started - task.timings["retrieve"]
-        yield from self._verify(task, text, sources, stopped or task.cancel.is_set())
+        yield from self._verify(task, text, sources, retrieval, stopped or task.cancel.is_set())
 
     def _context(self, task: _Task, retrieval: Retrieval, info: LanguageModelInfo) -> list[Source]:
         settings = self._settings
@@ -246,7 +280,9 @@ class Answerer:
         """Deltas of the model; with fewer passages when the prompt turns out too long for its window."""
         generation = GenerationSettings(max_tokens=self._settings.answer_tokens, temperature=self._settings.temperature)
         while True:
-            prompt = build_prompt(task.question, sources, task.language, info.small, earlier=_earlier(task))
+            prompt = build_prompt(
+                task.question, sources, task.language, info.small, earlier=_earlier(task), guard=self._guard
+            )
             try:
                 yield from self._llm.stream(prompt, generation, task.cancel, task.user)
                 return
@@ -255,7 +291,9 @@ class Answerer:
                     raise
                 del sources[len(sources) // 2 :]
 
-    def _verify(self, task: _Task, text: str, sources: Sequence[Source], stopped: bool) -> Iterator[AnswerEvent]:
+    def _verify(
+        self, task: _Task, text: str, sources: Sequence[Source], retrieval: Retrieval, stopped: bool
+    ) -> Iterator[AnswerEvent]:
         yield Stage("verify")
         started = time.perf_counter()
         supported = support(text, sources, self._embed(task, text))
@@ -265,9 +303,22 @@ class Answerer:
             AnswerMode.ANSWER,
             refused=not stopped and not supported.citations and bool(_SAYS_NO.search(text)),
             stopped=stopped,
-            citations=supported.citations,
             verification=supported.checks,
+            **self._against(task, retrieval, supported.citations),
         )
+
+    def _against(self, task: _Task, retrieval: Retrieval, citations: Sequence[Citation]) -> dict[str, object]:
+        """The citations, and where other documents give another number or date for what is asked."""
+        started = time.perf_counter()
+        found, more = find_contradictions(task.standalone, citations, retrieval.results)
+        task.timings["contradict"] = time.perf_counter() - started
+        shown = (*citations, *more)
+        texts = {item.chunk.id: item.chunk.text for item in retrieval.results}
+        return {
+            "citations": shown,
+            "contradictions": tuple(found),
+            "suspicious": suspicious_sources(shown, texts) if self._guard else {},
+        }
 
     def _embed(self, task: _Task, text: str) -> Embed | None:
         """For sentences whose source is in another language; None when the embedder does not read them."""
@@ -275,6 +326,18 @@ class Answerer:
         if embedder is None:
             return None
         return lambda texts: embedder.embed_documents(texts, Lane.QUESTION)
+
+
+def _context_figures(retrieval: Retrieval, sources: Sequence[Source], most: int) -> dict[str, int]:
+    """Passages the model read, how many meant for it were left out for want of room, whether one was cut."""
+    inside = {chunk.id for source in sources for _, _, chunk in source.parts}
+    wanted = [item.chunk for item in retrieval.results[:most]]
+    cut = any(len(source.passage.text) < len(source.passage.chunk.text) for source in sources)
+    return {
+        "passages": len(sources),
+        "left_out": sum(chunk.id not in inside for chunk in wanted),
+        "cut": int(cut),
+    }
 
 
 def _earlier(task: _Task) -> Sequence[ChatTurn]:

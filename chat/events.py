@@ -22,6 +22,15 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """A document task has read `done` of `total` parts. seconds_left: estimate, None while nothing is measured."""
+
+    done: int
+    total: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """The next piece of the answer, marks whole and normalised."""
 
@@ -35,4 +44,4 @@ class Finished:
     answer: Answer
 
 
-AnswerEvent = Stage | Waiting | Text | Finished
+AnswerEvent = Stage | Waiting | Progress | Text | Finished

@@ -14,6 +14,17 @@ DENSE_SHARE_BLIND = 0.1
 RANK_OFFSET = 60
 FOLLOW_UP_SHARE = 0.3
 """Weight of a follow-up as it was typed, beside its stand-alone form."""
+EXACT_WEIGHTS = {
+    "phrase": 1.0,
+    "mail": 1.0,
+    "phone": 1.0,
+    "number": 1.0,
+    "identifier": 1.0,
+    "version": 1.0,
+    "article": 1.0,
+    "term": 0.3,
+}
+"""What a chunk gains that has, to the letter, what the question names. docs/decisions/0019-retrieval.md"""
 
 
 def dense_share(unknown_share: float) -> float:
@@ -29,12 +40,20 @@ def dense_share(unknown_share: float) -> float:
     return DENSE_SHARE_READS + part * (DENSE_SHARE_BLIND - DENSE_SHARE_READS)
 
 
-def fuse(dense: Mapping[int, float], keyword: Mapping[int, float], share: float) -> list[tuple[int, float]]:
-    """(chunk id, score) of every chunk either list knows, best first, ties by smaller id; scores 0.0–1.0.
+def fuse(
+    dense: Mapping[int, float],
+    keyword: Mapping[int, float],
+    share: float,
+    exact: Mapping[int, float] | None = None,
+    exact_weight: float = 0.0,
+) -> list[tuple[int, float]]:
+    """(chunk id, score) of every chunk either list knows, best first, ties by smaller id; scores from 0.0 to 1.0.
 
     Dense scores are stretched over their range in this list, keyword scores are divided by the best one, so that a
     chunk without any of the question's words keeps zero. A chunk absent from `dense` counts as its lowest score.
+    exact: share of what is to be found to the letter that a chunk has; comes on top, `exact_weight` for all of it.
     """
+    lifted = exact or {}
     low = min(dense.values(), default=0.0)
     width = max(dense.values(), default=0.0) - low
     best = max(keyword.values(), default=0.0)
@@ -42,7 +61,7 @@ def fuse(dense: Mapping[int, float], keyword: Mapping[int, float], share: float)
     for chunk_id in dense.keys() | keyword.keys():
         near = (dense[chunk_id] - low) / width if chunk_id in dense and width > 0 else float(chunk_id in dense)
         words = max(0.0, keyword.get(chunk_id, 0.0)) / best if best > 0 else 0.0
-        scores[chunk_id] = share * near + (1.0 - share) * words
+        scores[chunk_id] = share * near + (1.0 - share) * words + exact_weight * lifted.get(chunk_id, 0.0)
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 

@@ -30,7 +30,8 @@ def arabic(text: str) -> str:
         before, after = text[: match.start()][-1:], text[match.end() :][:1]
         if before.isdigit() or _NO_NUMBER.match(text, match.start()):
             return run
-        if len(run) == 1 and before != "第" and (run in "一万亿千百" or not _MEASURE.match(after)):
+        counted = before == "第" or text.endswith("百分之", 0, match.start())
+        if len(run) == 1 and not counted and (run in "一万亿千百" or not _MEASURE.match(after)):
             return run
         value = _value(run)
         return run if value is None else value

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Answer, StoredChunk
+from core.filters import Filters
+from core.types import Answer, GlossaryTerm, StoredChunk
 
 
 class ChunkReader(Protocol):
@@ -38,8 +39,49 @@ class VectorSearch(Protocol):
 class KeywordSearch(Protocol):
     """The part of `storage.keyword.KeywordIndex` that answers need."""
 
-    def search(self, collection_ids: Sequence[str], tokens: Sequence[str], k: int) -> list[tuple[int, float]]:
-        """(chunk id, BM25), best first."""
+    def search(
+        self,
+        collection_ids: Sequence[str],
+        tokens: Sequence[str],
+        k: int,
+        instead: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
+        required: Sequence[str] = (),
+        versions: Sequence[str] | None = None,
+    ) -> list[tuple[int, float]]:
+        """(chunk id, BM25), best first; the last three as the real one has them."""
+        ...
+
+
+class Selected(Protocol):
+    """The part of `storage.filtering.Selection` that answers need."""
+
+    @property
+    def versions(self) -> tuple[str, ...]: ...
+
+    @property
+    def documents(self) -> int: ...
+
+    @property
+    def chunks(self) -> int: ...
+
+
+class DocumentFilter(Protocol):
+    """The part of `storage.filtering.FilterStore` that answers need."""
+
+    def select(self, collection_ids: Sequence[str], filters: Filters) -> Selected:
+        """The live versions that pass."""
+        ...
+
+    def vectors(self, versions: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Ids and embeddings of all their chunks, in parts."""
+        ...
+
+
+class GlossaryReader(Protocol):
+    """The part of `storage.glossary.GlossaryStore` that answers need."""
+
+    def terms(self, collection_ids: Sequence[str]) -> list[GlossaryTerm]:
+        """The terms of these collections."""
         ...
 
 

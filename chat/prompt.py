@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Sequence
 
 from chat.context import Source
+from chat.injection import without_control, without_instructions
 from core.types import ChatTurn
 from models.protocols import Message
 
 LANGUAGES = {"zh": "Chinese (简体中文)", "en": "English", "ja": "Japanese", "ko": "Korean"}
-_CHAT_MARKS = re.compile(r"<\|(?=[a-zA-Z_/])|\[/?INST\]|</?s>|<<SYS>>|<</SYS>>")
 
 
 def build_prompt(
@@ -21,19 +20,22 @@ def build_prompt(
     small: bool = False,
     fence: str | None = None,
     earlier: Sequence[ChatTurn] = (),
+    guard: bool = True,
 ) -> list[Message]:
     """Messages that ask for an answer from these passages alone, with a mark `[n]` per sentence.
 
     Each passage stands between delimiters that carry a random word of this request, so no document can close its
-    own fence; marks of chat templates inside documents are broken up.
+    own fence; marks of chat templates inside documents are broken up, and sentences that give an assistant
+    instructions are left out.
 
     Args:
         small: a shorter form that very small models follow better.
         fence: the random word; drawn anew when None.
         earlier: messages before the question that it points back to.
+        guard: False only to measure what the guard against instructions in documents is worth.
     """
     word = fence or secrets.token_hex(4)
-    passages = "\n".join(_fenced(source, word) for source in sources)
+    passages = "\n".join(_fenced(source, word, guard) for source in sources)
     asked = "".join(f"Earlier {turn.role}: {clean(turn.text)}\n" for turn in earlier) + f"Question: {clean(question)}"
     tongue = LANGUAGES.get(language, "the language of the question")
     if small:
@@ -58,12 +60,15 @@ def build_prompt(
 
 def clean(text: str) -> str:
     """Text in which nothing reads as a chat template's control mark."""
-    return _CHAT_MARKS.sub(lambda match: match.group()[0] + " " + match.group()[1:], text)
+    return without_control(text)
 
 
-def _fenced(source: Source, word: str) -> str:
+def _fenced(source: Source, word: str, guard: bool) -> str:
     passage = source.passage
     name = passage.chunk.title or passage.chunk.path
     head = f"{name} — {passage.chunk.context}" if passage.chunk.context else name
-    body = clean(f"{head}\n{passage.text}").replace(word, word[:1] + "·" + word[1:])
+    text = f"{head}\n{passage.text}"
+    if guard:
+        text = clean(without_instructions(text))
+    body = text.replace(word, word[:1] + "·" + word[1:])
     return f"<<{word} {passage.n}>>\n{body}\n<<end {word}>>"

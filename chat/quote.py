@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from chat.context import Source
+from chat.injection import blanked
 from chat.values import names_of, values_of
+from chat.verify import FRAMING
 from core.text import present, segment, split_sentences
 
 Similarity = Callable[[Sequence[str]], Sequence[float]]
@@ -22,6 +24,10 @@ AROUND_WEIGHT = 0.35
 RANK_WEIGHT = 0.40
 SIMILARITY_WEIGHT = 0.80
 SECOND_SHARE = 0.75
+HEADING_PENALTY = 0.30
+YEAR_PENALTY = 0.30
+FEWEST_NEW = 2
+"""Words a sentence must have beside the question's own, or it only says the question again."""
 LONGEST = 320
 _WHEN = re.compile(
     r"\bwhen\b|what (?:year|date|time|day|month)|how long ago|何时|什么时候|哪一?年|哪一?天|几月|几号|日期|时间", re.I
@@ -32,6 +38,9 @@ _HOW_MANY = re.compile(
     re.I,
 )
 _WHO = re.compile(r"\bwho(?:se|m)?\b|谁|哪位|何人|哪个人|姓名|叫什么", re.I)
+_ENDS = re.compile(r"[。！？；.!?;…|][\"”’」』)）\]]*$")
+_FIELD = re.compile(r"[:：|]\W*\w")
+SHORT_LINE = 60
 _CLAUSE = re.compile(r"[，,；;、：:]\s*")
 
 
@@ -59,15 +68,21 @@ class _Candidate:
     score: float
 
 
-def best_quotes(question: str, sources: Sequence[Source], similarity: Similarity | None = None) -> list[Quote]:
+def best_quotes(
+    question: str, sources: Sequence[Source], similarity: Similarity | None = None, guard: bool = True
+) -> list[Quote]:
     """At most three sentences in all, best first, sentences that stand side by side joined into one quote.
 
     A sentence scores by the question's words in it (rare ones more), a part of those around it and in its headings,
     a figure, date or name where the question asks for one, its passage's place in the ranking, and its similarity to
-    the question where an embedder reads it. docs/decisions/0015-quotes.md has the weights' measurement.
+    the question where an embedder reads it. docs/decisions/0015-quotes.md has the weights' measurement. Sentences
+    that give an assistant instructions are never quoted, unless `guard` is off for a measurement.
     """
     tokens = list(dict.fromkeys(segment(question)))
+    tokens = [token for token in tokens if token not in FRAMING] or tokens
     candidates = _candidates(question, tokens, sources)
+    if guard:
+        candidates = _harmless(candidates, sources)
     if not candidates:
         return []
     if similarity is not None:
@@ -89,6 +104,7 @@ def best_quotes(question: str, sources: Sequence[Source], similarity: Similarity
 
 def _candidates(question: str, tokens: Sequence[str], sources: Sequence[Source]) -> list[_Candidate]:
     rows: list[tuple[int, int, int, int, frozenset[str], frozenset[str], float]] = []
+    years = _years(question)
     for number, source in enumerate(sources):
         text = source.passage.text
         chunk = source.passage.chunk
@@ -99,7 +115,9 @@ def _candidates(question: str, tokens: Sequence[str], sources: Sequence[Source])
             if not re.search(r"\w", text[start:end]):
                 continue
             around = head.union(*owns[max(0, index - 1) : index]) | frozenset().union(*owns[index + 1 : index + 2])
-            rows.append((number, index, start, end, owns[index], around, _cue(question, text[start:end])))
+            rest = CUE_WEIGHT * _cue(question, text[start:end]) * bool(owns[index])
+            rest -= _empty(text[start:end], tokens) + YEAR_PENALTY * _other_year(text[start:end], years)
+            rows.append((number, index, start, end, owns[index], around, rest))
     count = max(1, len(rows))
     rarity = {t: math.log1p(count / (0.5 + sum(t in row[4] for row in rows))) for t in tokens}
     total = sum(rarity.values()) or 1.0
@@ -114,11 +132,15 @@ def _candidates(question: str, tokens: Sequence[str], sources: Sequence[Source])
             start,
             end,
             own,
-            share(own) + AROUND_WEIGHT * share(around - own) + CUE_WEIGHT * cue * bool(own)
-            + RANK_WEIGHT / (1 + number),
+            share(own) + AROUND_WEIGHT * share(around - own) + rest + RANK_WEIGHT / (1 + number),
         )
-        for number, index, start, end, own, around, cue in rows
+        for number, index, start, end, own, around, rest in rows
     ]  # fmt: skip
+
+
+def _harmless(candidates: Sequence[_Candidate], sources: Sequence[Source]) -> list[_Candidate]:
+    texts = [blanked(source.passage.text) for source in sources]
+    return [c for c in candidates if re.search(r"\w", texts[c.source][c.start : c.end])]
 
 
 def _compared(candidates: Sequence[_Candidate], sources: Sequence[Source], similarity: Similarity) -> list[_Candidate]:
@@ -129,6 +151,28 @@ def _compared(candidates: Sequence[_Candidate], sources: Sequence[Source], simil
     return [
         replace(c, score=c.score + SIMILARITY_WEIGHT * value) for c, value in zip(promising, near, strict=True)
     ]  # fmt: skip
+
+
+def _empty(sentence: str, tokens: Sequence[str]) -> float:
+    """The penalty of a heading or of a sentence that only says the question again."""
+    plain = sentence.strip()
+    bare = plain.strip("#*_ \t")
+    if len(set(segment(bare)) - set(tokens)) < FEWEST_NEW and not values_of(bare).numbers:
+        return HEADING_PENALTY
+    heading = plain.startswith("#") or (len(bare) < SHORT_LINE and not _ENDS.search(bare))
+    return HEADING_PENALTY if heading and not _FIELD.search(bare) else 0.0
+
+
+def _years(text: str) -> frozenset[int]:
+    found = values_of(text)
+    years = {date.year for date in found.dates if date.year}
+    return frozenset(years | {int(n.value) for n in found.numbers if not n.unit and 1900 <= n.value <= 2100})
+
+
+def _other_year(sentence: str, years: frozenset[int]) -> bool:
+    """Whether the question is about one year and the sentence about others only."""
+    own = _years(sentence) if years else frozenset()
+    return bool(own) and not own & years
 
 
 def _cue(question: str, sentence: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chat.subjects import unnamed
@@ -76,10 +76,14 @@ def weigh(
     similarity: float | None,
     foreign: bool = False,
     subjects: Sequence[str] = (),
+    stand_for: Mapping[str, tuple[frozenset[str], ...]] | None = None,
 ) -> Evidence:
-    """Evidence for a question with these search tokens, about these subjects, in chunks ranked best first."""
+    """Evidence for a question with these search tokens, about these subjects, in chunks ranked best first.
+
+    stand_for: token to sets of tokens of the glossary, any of which says the same.
+    """
     wanted = [token for token in dict.fromkeys(tokens) if token not in FRAME_WORDS and not _ASKS.search(token)]
-    found = [present(searchable(item.chunk), wanted) for item in ranked[:CANDIDATES]]
+    found = [_found(searchable(item.chunk), wanted, stand_for or {}) for item in ranked[:CANDIDATES]]
     seen = {token: sum(token in one for one in found) for token in wanted}
     weights = {token: math.log1p(max(1, len(found)) / (0.5 + seen[token])) for token in wanted}
     total = sum(weights.values())
@@ -97,6 +101,16 @@ def weigh(
         weight=total,
         unnamed=unnamed(subjects, [searchable(item.chunk) for item in ranked[:CANDIDATES]]) if subjects else (),
     )
+
+
+def _found(text: str, wanted: Sequence[str], stand_for: Mapping[str, tuple[frozenset[str], ...]]) -> set[str]:
+    """The tokens that a text has, or has another word of the glossary for."""
+    found = present(text, wanted)
+    lacking = [token for token in wanted if token not in found and token in stand_for]
+    if not lacking:
+        return found
+    have = present(text, {part for token in lacking for other in stand_for[token] for part in other})
+    return found | {token for token in lacking if any(other <= have for other in stand_for[token])}
 
 
 def searchable(chunk: StoredChunk) -> str:

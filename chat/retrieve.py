@@ -5,55 +5,83 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from chat.fuse import READS, dense_share, fuse, merge_by_rank
-from chat.ports import ChunkReader, KeywordSearch, VectorSearch
+from chat.candidates import CANDIDATES, MOST_CANDIDATES, Asked, Candidates, Found, Vector, timed
+from chat.exact import Exact, exact_terms, glossary_terms
+from chat.fuse import EXACT_WEIGHTS, READS, blend, dense_share, fuse, merge_by_rank
+from chat.glossary import Expansion, expand, named_by, stand_ins, tokens_of, widened
+from chat.ports import ChunkReader, DocumentFilter, GlossaryReader, KeywordSearch, VectorSearch
 from chat.refuse import MEASURED_EMBEDDERS, Evidence, weigh
 from chat.subjects import subjects_of
+from chat.suppress import without_repeats
 from core.errors import ModelUnavailableError
+from core.filters import Filters
 from core.text import detect_language, fold, present, segment
-from core.types import Collection, ScoredChunk, StoredChunk
-from models.protocols import Embedder
+from core.types import Collection, GlossaryTerm, ScoredChunk
+from models.protocols import Embedder, Reranker
+
+__all__ = ["CANDIDATES", "MOST_CANDIDATES", "Retrieval", "Retriever", "Searches", "Trace"]
 
 log = logging.getLogger(__name__)
 
-CANDIDATES = 50
-MOST_CANDIDATES = 400
+RERANKED = 30
+"""Best chunks that a reranker looks at, where one is configured."""
+NO_FILTERS = Filters()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What each stage did, for people who want to know why.
+
+    tokens: search words. expansions: glossary words met. exact: what was to be found to the letter. ranked: every
+    candidate in the order of the last stage before suppression; `stages` has its figures. suppressed: chunk id to that
+    of the better one it repeats. dense_share: weight of the dense score by embedder. selected: documents and
+    chunks that pass the filters, None without any; scored_all: each of them was compared.
+    """
+
+    tokens: tuple[str, ...] = ()
+    expansions: tuple[Expansion, ...] = ()
+    exact: tuple[Exact, ...] = ()
+    ranked: tuple[ScoredChunk, ...] = ()
+    suppressed: Mapping[int, int] = field(default_factory=dict)
+    dense_share: Mapping[str, float] = field(default_factory=dict)
+    selected: tuple[int, int] | None = None
+    scored_all: bool = False
+    reranker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """results: best first. timings: seconds by stage. degraded: the embedder was away, keywords alone ranked."""
+    """results: best first. timings: seconds by stage. degraded: the embedder was away, keywords alone ranked.
+
+    vectors: the question's vector by embedding space (`Fingerprint.space`), so that nobody embeds it again. question:
+    with the glossary's other words behind it.
+    """
 
     results: list[ScoredChunk]
     evidence: Evidence
     timings: dict[str, float]
     degraded: bool = False
-
-
-@dataclass(slots=True)
-class _Found:
-    """One embedder's candidates by chunk id, joined to live rows."""
-
-    chunks: dict[int, StoredChunk]
-    dense: dict[int, float]
-    keyword: dict[int, float]
-    ranking: list[tuple[int, float]] = field(default_factory=list)
-    unknown: float = 1.0
-    embedder_id: str = ""
-    degraded: bool = False
+    vectors: Mapping[tuple[object, ...], Vector] = field(default_factory=dict)
+    question: str = ""
+    trace: Trace = Trace()
 
 
 class Searches(Protocol):
     """What answering needs of a retriever; `Retriever` is the real one."""
 
-    def retrieve(self, query: str, collections: Sequence[Collection], k: int = 10) -> Retrieval:
+    def retrieve(
+        self,
+        query: str,
+        collections: Sequence[Collection],
+        k: int = 10,
+        *,
+        typed: str = "",
+        filters: Filters = NO_FILTERS,
+    ) -> Retrieval:
         """The `k` best chunks, best first."""
         ...
 
@@ -63,7 +91,11 @@ class Searches(Protocol):
 
 
 class Retriever:
-    """Searches collections. Thread-safe; it holds no state of a question."""
+    """Searches collections. Thread-safe; it holds no state of a question.
+
+    Args:
+        filtering: needed for filters. glossary: company words of collections. reranker: looks at the best 30 again.
+    """
 
     def __init__(
         self,
@@ -71,21 +103,36 @@ class Retriever:
         vectors: VectorSearch,
         keyword: KeywordSearch,
         embedder_for: Callable[[Collection], Embedder],
+        filtering: DocumentFilter | None = None,
+        glossary: GlossaryReader | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
-        self._chunks = chunks
-        self._vectors = vectors
-        self._keyword = keyword
         self._embedder_for = embedder_for
+        self._filtering, self._glossary, self._reranker = filtering, glossary, reranker
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="retrieve")
+        self._candidates = Candidates(chunks, vectors, keyword, filtering, self._pool)
 
     def close(self) -> None:
         """End the search threads."""
         self._pool.shutdown(wait=False)
 
-    def retrieve(self, query: str, collections: Sequence[Collection], k: int = 10) -> Retrieval:
+    def retrieve(
+        self,
+        query: str,
+        collections: Sequence[Collection],
+        k: int = 10,
+        *,
+        typed: str = "",
+        filters: Filters = NO_FILTERS,
+    ) -> Retrieval:
         """The `k` best live chunks of these collections and no others; ties by smaller chunk id.
 
         Texts that repeat a better one's are left out. Collections of different embedders are merged by rank.
+
+        Args:
+            typed: a follow-up as it was typed, beside its stand-alone form `query`: both are searched and their
+                rankings blended, so that a bad stand-alone form cannot lose what the question itself finds.
+            filters: only documents that pass; which of them answers is as exact as without.
 
         Raises:
             IndexUnavailableError: the vector server does not answer.
@@ -93,15 +140,42 @@ class Retriever:
         """
         started = time.perf_counter()
         timings: dict[str, float] = {}
-        tokens = segment(query)
+        once = list({c.id: c for c in collections}.values())
+        with timed(timings, "question"):
+            terms = self.terms(once)
+            asked = _asked(query, terms)
         groups: dict[tuple[object, ...], list[Collection]] = {}
-        for collection in {c.id: c for c in collections}.values():
+        for collection in once:
             groups.setdefault(collection.fingerprint.space, []).append(collection)
-        found = [self._search(query, tokens, group, timings) for _, group in sorted(groups.items())]
-        ranked = _ranked(found, tokens)
-        evidence = _evidence(query, tokens, ranked, found)
+        vectors: dict[tuple[object, ...], Vector] = {}
+        ranked, found = self._ranked(asked, groups, filters, timings, vectors)
+        if typed and typed != query:
+            alone, _ = self._ranked(_asked(typed, terms), groups, filters, timings, {})
+            ranked_for_evidence = ranked
+            ranked = blend(ranked[:CANDIDATES], alone[:CANDIDATES])
+        else:
+            ranked_for_evidence = ranked
+        if self._reranker is not None:
+            with timed(timings, "rerank"):
+                ranked = _reranked(self._reranker, query, ranked)
+        with timed(timings, "evidence"):
+            evidence = _evidence(asked, ranked_for_evidence, found)
+        with timed(timings, "suppress"):
+            results, suppressed = without_repeats(ranked, k)
         timings["total"] = time.perf_counter() - started
-        return Retrieval(_without_repeats(ranked, k), evidence, timings, any(f.degraded for f in found))
+        trace = Trace(
+            tokens=asked.tokens,
+            expansions=asked.expansions,
+            exact=asked.exact,
+            ranked=tuple(ranked),
+            suppressed=suppressed,
+            dense_share={f.embedder_id: f.dense_share for f in found},
+            selected=_selected(found) if filters else None,
+            scored_all=bool(found) and all(f.scored_all for f in found),
+            reranker=self._reranker.id if self._reranker else "",
+        )
+        degraded = any(f.degraded for f in found)
+        return Retrieval(results, evidence, timings, degraded, vectors, widened(query, asked.expansions), trace)
 
     def reading_embedder(self, collection: Collection, text: str) -> Embedder | None:
         """The collection's embedder if it reads this text, else None."""
@@ -111,88 +185,72 @@ class Retriever:
             return None
         return embedder if embedder.tokenizer.unknown_share(text) <= READS else None
 
+    def terms(self, collections: Sequence[Collection]) -> list[GlossaryTerm]:
+        """The glossaries of these collections."""
+        return self._glossary.terms([c.id for c in collections]) if self._glossary and collections else []
+
+    def _ranked(
+        self,
+        asked: Asked,
+        groups: Mapping[tuple[object, ...], list[Collection]],
+        filters: Filters,
+        timings: dict[str, float],
+        vectors: dict[tuple[object, ...], Vector],
+    ) -> tuple[list[ScoredChunk], list[Found]]:
+        found = []
+        for space, group in sorted(groups.items()):
+            one, vector = self._search(asked, group, filters, timings)
+            found.append(one)
+            if vector is not None:
+                vectors[space] = vector
+        return _merged(found, asked.tokens), found
+
     def _search(
-        self, query: str, tokens: Sequence[str], group: Sequence[Collection], timings: dict[str, float]
-    ) -> _Found:
-        words = self._pool.submit(self._search_keywords, [c.index_id for c in group], tokens)
-        vector: NDArray[np.float32] | None = None
+        self, asked: Asked, group: Sequence[Collection], filters: Filters, timings: dict[str, float]
+    ) -> tuple[Found, Vector | None]:
+        if filters:
+            asked = self._filtered(asked, group, filters, timings)
+        words = self._candidates.start_keywords(group, asked)
+        vector: Vector | None = None
         unknown = 1.0
         try:
-            with _timed(timings, "embed"):
+            with timed(timings, "embed"):
                 embedder = self._embedder_for(group[0])
-                unknown = embedder.tokenizer.unknown_share(query)
-                vector = embedder.embed_query(query)
+                unknown = embedder.tokenizer.unknown_share(asked.text)
+                vector = embedder.embed_query(asked.text)
         except ModelUnavailableError:
             log.warning("The embedder does not answer; ranking by keywords alone")
-        found = self._join(group, vector, words, timings)
+        found = self._candidates.find(group, asked, vector, words, timings)
         found.unknown, found.degraded = unknown, vector is None
         found.embedder_id = group[0].fingerprint.embedder_id
-        with _timed(timings, "fuse"):
-            found.ranking = fuse(found.dense, found.keyword, dense_share(unknown) if vector is not None else 0.0)
-        return found
+        found.selected = asked.selected
+        with timed(timings, "fuse"):
+            found.dense_share = dense_share(unknown) if vector is not None else 0.0
+            weight = max((EXACT_WEIGHTS[term.kind] for term in asked.exact), default=0.0)
+            found.ranking = fuse(found.dense, found.keyword, found.dense_share, found.exact, weight)
+        return found, vector
 
-    def _join(
-        self,
-        group: Sequence[Collection],
-        vector: NDArray[np.float32] | None,
-        words: Future[tuple[dict[int, float], float]],
-        timings: dict[str, float],
-    ) -> _Found:
-        """Candidates of both searches that are live; widened when superseded vectors crowd the live ones out."""
-        ids = [c.id for c in group]
-        keyword, seconds = words.result()
-        timings["keyword"] = timings.get("keyword", 0.0) + seconds
-        wanted = CANDIDATES
-        while True:
-            with _timed(timings, "dense"):
-                dense = self._search_vectors(group, vector, wanted) if vector is not None else {}
-            with _timed(timings, "load"):
-                chunks = self._chunks.load_live(sorted(dense.keys() | keyword.keys()), ids)
-            live = sum(chunk_id in chunks for chunk_id in dense)
-            if live == len(dense) or live >= CANDIDATES // 2 or wanted >= MOST_CANDIDATES:
-                break
-            wanted *= 4
-        if vector is not None:
-            with _timed(timings, "dense"):
-                dense |= self._exact(vector, [i for i in chunks if i not in dense])
-        return _Found(
-            chunks,
-            {i: s for i, s in dense.items() if i in chunks},
-            {i: s for i, s in keyword.items() if i in chunks},
-        )
-
-    def _search_keywords(self, index_ids: Sequence[str], tokens: Sequence[str]) -> tuple[dict[int, float], float]:
-        started = time.perf_counter()
-        scores = dict(self._keyword.search(index_ids, tokens, CANDIDATES)) if tokens else {}
-        return scores, time.perf_counter() - started
-
-    def _search_vectors(self, group: Sequence[Collection], vector: NDArray[np.float32], k: int) -> dict[int, float]:
-        searches = [self._pool.submit(self._vectors.query, c.vector_key, vector, k) for c in group]
-        scores = {chunk_id: score for search in searches for chunk_id, score in search.result()}
-        return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:k])
-
-    def _exact(self, vector: NDArray[np.float32], chunk_ids: Sequence[int]) -> dict[int, float]:
-        """True similarity of chunks that only the keyword search found, from the embeddings in SQL."""
-        if not chunk_ids:
-            return {}
-        ids, matrix = self._chunks.embeddings(chunk_ids)
-        return dict(zip(ids, (matrix @ vector).tolist(), strict=True))
+    def _filtered(
+        self, asked: Asked, group: Sequence[Collection], filters: Filters, timings: dict[str, float]
+    ) -> Asked:
+        if self._filtering is None:
+            raise ValueError("a retriever without `filtering` cannot take filters")
+        with timed(timings, "filter"):
+            selected = self._filtering.select([c.id for c in group], filters)
+        return Asked(asked.text, asked.tokens, asked.expansions, asked.exact, selected)
 
 
-class _timed:
-    """Adds the seconds of a block to one stage."""
-
-    def __init__(self, timings: dict[str, float], stage: str) -> None:
-        self._timings, self._stage = timings, stage
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._timings[self._stage] = self._timings.get(self._stage, 0.0) + time.perf_counter() - self._started
+def _asked(query: str, terms: Sequence[GlossaryTerm]) -> Asked:
+    expansions = expand(query, terms)
+    tokens = tokens_of(query, expansions) if expansions else segment(query)
+    exact = exact_terms(query)
+    written = {fold(term.text) for term in exact}
+    exact += glossary_terms([one.found for one in expansions if one.found not in written])
+    return Asked(query, tuple(tokens), expansions, exact)
 
 
-def _ranked(found: Sequence[_Found], tokens: Sequence[str]) -> list[ScoredChunk]:
+def _merged(found: Sequence[Found], tokens: Sequence[str]) -> list[ScoredChunk]:
+    """One ranking of what each embedder's collections gave."""
     if len(found) == 1:
         ranking = found[0].ranking
     else:
@@ -211,38 +269,45 @@ def _ranked(found: Sequence[_Found], tokens: Sequence[str]) -> list[ScoredChunk]
     ]
 
 
-def _evidence(query: str, tokens: Sequence[str], ranked: Sequence[ScoredChunk], found: Sequence[_Found]) -> Evidence:
+def _evidence(asked: Asked, ranked: Sequence[ScoredChunk], found: Sequence[Found]) -> Evidence:
     reading = [f for f in found if f.unknown <= READS and f.dense]
     measured = [max(f.dense.values()) for f in reading if f.embedder_id in MEASURED_EMBEDDERS]
-    language = detect_language(query)
+    language = detect_language(asked.text)
     own = [detect_language(result.chunk.text) == language for result in ranked[:3]]
     foreign = len(measured) < len(reading) and not all(own)
-    subjects = subjects_of(query) if all(own) else ()  # a name may be written otherwise in another language
-    return weigh(tokens, ranked, max(measured, default=None), foreign, subjects)
+    if asked.expansions and not all(own):  # the glossary leads to another language, where words cannot tell
+        foreign = foreign or any(named_by(result.chunk.text, asked.expansions) for result in ranked[:3])
+    subjects = subjects_of(asked.text) if all(own) else ()  # a name may be written otherwise in another language
+    similarity = max(measured, default=None)
+    return weigh(asked.tokens, ranked, similarity, foreign, subjects, stand_ins(asked.expansions))
 
 
-def _stages(found: _Found, chunk_id: int, score: float) -> Mapping[str, float]:
+def _reranked(reranker: Reranker, query: str, ranked: Sequence[ScoredChunk]) -> list[ScoredChunk]:
+    """The best ones in the reranker's order (ties stay), the others behind them as they were."""
+    head, tail = list(ranked[:RERANKED]), list(ranked[RERANKED:])
+    if not head:
+        return tail
+    scores = reranker.scores(query, [f"{item.chunk.title}\n{item.chunk.context}\n{item.chunk.text}" for item in head])
+    order = sorted(range(len(head)), key=lambda place: (-float(scores[place]), place))
+    bottom = max((item.score for item in tail), default=0.0)
+    return [
+        ScoredChunk(
+            head[place].chunk,
+            bottom + 1.0 - rank / len(head),
+            {**head[place].stages, "rerank": float(scores[place])},
+        )
+        for rank, place in enumerate(order)
+    ] + tail
+
+
+def _stages(found: Found, chunk_id: int, score: float) -> Mapping[str, float]:
     stages = {"fused": score}
-    if chunk_id in found.dense:
-        stages["dense"] = found.dense[chunk_id]
-    if chunk_id in found.keyword:
-        stages["keyword"] = found.keyword[chunk_id]
+    for name, figures in (("dense", found.dense), ("keyword", found.keyword), ("exact", found.exact)):
+        if chunk_id in figures:
+            stages[name] = figures[chunk_id]
     return stages
 
 
-def _without_repeats(ranked: Sequence[ScoredChunk], k: int) -> list[ScoredChunk]:
-    """The first `k`, leaving out texts that equal a better one's but for spaces, punctuation and width.
-
-    Nothing looser: two forms that differ in one number or name are the very documents a person must see both of.
-    """
-    kept: list[ScoredChunk] = []
-    texts: set[str] = set()
-    for item in ranked:
-        text = "".join(ch for ch in fold(item.chunk.text) if ch.isalnum())
-        if text in texts:
-            continue
-        texts.add(text)
-        kept.append(item)
-        if len(kept) == k:
-            break
-    return kept
+def _selected(found: Sequence[Found]) -> tuple[int, int]:
+    chosen = [f.selected for f in found if f.selected is not None]
+    return sum(one.documents for one in chosen), sum(one.chunks for one in chosen)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from chat.events import AnswerEvent, Finished, Stage, Text, Waiting
+from chat.events import AnswerEvent, Finished, Progress, Stage, Text, Waiting
 from chat.ports import MessageWriter
 from core.errors import AliothError, ConflictError, LimitError, NotFoundError
 from core.types import Answer, AnswerMode, ChatTurn, Collection
@@ -29,7 +29,7 @@ class Snapshot:
     """An answer as far as it has come.
 
     stage: the last stage name. place: how many are ahead in the model's queue, 0 when none. answer: set when done
-    and not failed. error: why it failed, "" otherwise.
+    and not failed. error: why it failed, "" otherwise. progress: of a document task, else None.
     """
 
     text: str = ""
@@ -38,6 +38,7 @@ class Snapshot:
     done: bool = False
     answer: Answer | None = None
     error: str = ""
+    progress: Progress | None = None
 
 
 @dataclass(slots=True)
@@ -84,8 +85,11 @@ class RunningAnswers:
         collections: Sequence[Collection],
         history: Sequence[ChatTurn] = (),
         mode: AnswerMode = AnswerMode.AUTOMATIC,
+        make: Callable[[threading.Event], Iterator[AnswerEvent]] | None = None,
     ) -> str:
         """Store the question and an empty answer, begin to answer, and give the answer's message id.
+
+        make: what gives the events instead, for a document task; it gets the event that cancels it.
 
         Raises:
             InputError, LimitError: what `make_answer` refuses at once; nothing is stored then.
@@ -95,7 +99,7 @@ class RunningAnswers:
         cancel = threading.Event()
         with self._changed:
             self._refuse_too_many(conversation_id, user)
-            events = self._make_answer(question, collections, history, mode, cancel, user)
+            events = make(cancel) if make else self._make_answer(question, collections, history, mode, cancel, user)
             self._conversations.add_message(conversation_id, "user", question)
             message_id = self._conversations.add_message(conversation_id, "assistant", "", "streaming").id
             run = _Run(message_id, conversation_id, user, cancel, time.monotonic())
@@ -204,6 +208,8 @@ class RunningAnswers:
             self._change(run, stage=event.name, place=0)
         elif isinstance(event, Waiting):
             self._change(run, place=event.place)
+        elif isinstance(event, Progress):
+            self._change(run, progress=event)
         elif isinstance(event, Text):
             self._change(run, text=run.snapshot.text + event.delta, place=0)
         elif isinstance(event, Finished):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chat.context import Source
+from chat.injection import blanked, kinds_of
 from chat.quote import Quote
 from chat.verify import Embed, Sentence, check_answer, problem_of, sentences_of
 from core.text import detect_language, present, segment, split_sentences
@@ -34,7 +35,7 @@ def support(text: str, sources: Sequence[Source], embed: Embed | None = None) ->
     for n in sorted({n for sentence in sentences for n in sentence.cited} & by_number.keys()):
         citing = [sentence.text for sentence in sentences if n in sentence.cited]
         origin = "matched" if n in matched else "model"
-        citations.append(cite(by_number[n], *closest_span(citing[0], by_number[n].passage.text), origin))
+        citations.append(cite(by_number[n], *_quoted(citing[0], blanked(by_number[n].passage.text)), origin))
     checks = check_answer(marked, texts, embed) if citations else _uncited(marked)
     return Supported(marked, tuple(citations), tuple(checks))
 
@@ -81,6 +82,13 @@ def closest_span(sentence: str, passage: str) -> tuple[int, int]:
     return start, end
 
 
+def _quoted(sentence: str, passage: str) -> tuple[int, int]:
+    """The closest span without the blanks at its ends, where something may have been blanked."""
+    start, end = closest_span(sentence, passage)
+    inside = passage[start:end]
+    return start + len(inside) - len(inside.lstrip()), max(start, end - len(inside) + len(inside.rstrip()))
+
+
 def _with_matches(text: str, sources: Sequence[Source], embed: Embed | None) -> tuple[str, set[int]]:
     matched: set[int] = set()
     given = {n for sentence in sentences_of(text) for n in sentence.cited}
@@ -107,7 +115,14 @@ def _match(sentence: Sentence, sources: Sequence[Source], embed: Embed | None) -
 def _evidence_text(source: Source) -> str:
     """What a sentence may rest on: the passage with its title and headings, which carry the names."""
     chunk = source.passage.chunk
-    return "\n".join(part for part in (chunk.title or chunk.path, chunk.context, source.passage.text) if part)
+    text = blanked(source.passage.text)  # what an attacker wrote must not bear out what the model repeats of it
+    return "\n".join(part for part in (chunk.title or chunk.path, chunk.context, text) if part)
+
+
+def suspicious_sources(citations: Sequence[Citation], texts: Mapping[int, str]) -> dict[int, tuple[str, ...]]:
+    """Kinds of instructions to an assistant by citation number, for citations whose text (by chunk id) has any."""
+    found = {c.n: kinds_of(texts.get(c.chunk_id, c.quote)) for c in citations}
+    return {n: kinds for n, kinds in found.items() if kinds}
 
 
 def _uncited(text: str) -> list[SentenceCheck]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from chat.numerals import arabic
+from chat.units import unit_after, unit_before
 from core.text import HAN, fold
 
 _MONTHS = {
@@ -20,7 +21,7 @@ _MONTHS = {
     for name in names.split()
 }  # fmt: skip
 _MONTH = "(" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\b\.?"
-_DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
+_DAY = r"(\d{1,2})(?:st|nd|rd|th)?(?:\s+day)?"
 _YEAR = r"(\d{4})"
 _DATES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), fields)
@@ -60,6 +61,8 @@ _WORDS = {w: i for i, w in enumerate(_SMALL.split(), start=2)} | {
 _NUMBER_WORD = re.compile(
     r"\b(" + "|".join(_WORDS) + r")\b(?:[- ](one|two|three|four|five|six|seven|eight|nine)\b)?", re.IGNORECASE
 )
+_LABEL = re.compile(r"(?:^|\n)[\s*#>-]*(?:Step|步骤|Part|Phase)\s*\d{1,2}\s*[:：.]|第\d{1,2}步", re.IGNORECASE)
+_CLOCK = re.compile(r"(?<![\d:])([01]?\d|2[0-3])[:：]([0-5]\d)(?![\d:])")
 _ROUND = re.compile(
     r"约|大约|近|将近|超过|逾|余|左右|about|around|approximately|nearly|almost|over|more than|roughly", re.IGNORECASE
 )
@@ -77,11 +80,17 @@ class Date:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number with its scale applied. about: the text says it is rounded."""
+    """A number with its scale applied.
+
+    about: the text says it is rounded. unit: one word for it (chat.units), "" when none is known. step: what its last
+    written digit that is not zero counts, 100000000 for 35亿.
+    """
 
     value: Decimal
     shown: str
     about: bool = False
+    unit: str = ""
+    step: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +101,12 @@ class Values:
     dates: tuple[Date, ...]
 
 
+@functools.lru_cache(maxsize=4096)
 def values_of(text: str) -> Values:
     """Numbers and dates of a text, Chinese and English, full-width and half-width."""
     folded = arabic(unicodedata.normalize("NFKC", text))
+    folded = _LABEL.sub(lambda m: " " * len(m.group()), folded)
+    folded = _CLOCK.sub(_o_clock, folded)
     dates: list[Date] = []
     for pattern, fields in _DATES:
         for match in pattern.finditer(folded):
@@ -106,7 +118,7 @@ def values_of(text: str) -> Values:
         r"(?:^|[:：;；])\s*\(?\d{1,2}[.)、](?!\d)", lambda m: " " * len(m.group()), folded, flags=re.MULTILINE
     )
     numbers = [_number(match, folded) for match in _NUMBER.finditer(folded)]
-    numbers += [_number_word(match) for match in _NUMBER_WORD.finditer(folded)]
+    numbers += [_number_word(match, folded) for match in _NUMBER_WORD.finditer(folded)]
     return Values(tuple(numbers), tuple(dates))
 
 
@@ -120,16 +132,28 @@ def _date(match: re.Match[str], fields: str) -> Date | None:
     return Date(found.get("y"), found.get("m"), found.get("d"), match.group().strip())
 
 
+def _o_clock(match: re.Match[str]) -> str:
+    """18:00 as 18, so that 18时 and 18:00 are one value; 18:30 as 18 and 30."""
+    hour, minute = match.groups()
+    return hour + " " * (len(match.group()) - len(hour)) if minute == "00" else f"{hour} {minute}"
+
+
 def _number(match: re.Match[str], text: str) -> Number:
-    _, digits, scale, _ = match.groups()
-    value = Decimal(digits.replace(",", "")) * _SCALE.get((scale or "").lower(), 1)
+    of_hundred, digits, scale, sign = match.groups()
+    written = Decimal(digits.replace(",", ""))
+    factor = _SCALE.get((scale or "").lower(), 1)
     near = text[max(0, match.start() - 12) : match.end() + 3]
-    return Number(value.normalize(), match.group().strip(), bool(_ROUND.search(near)))
+    if of_hundred or sign:
+        unit = "permille" if sign == "‰" else "percent"
+    else:
+        unit = unit_after(text, match.end()) or unit_before(text, match.start())
+    step = Decimal(10) ** int(written.normalize().as_tuple().exponent) * factor
+    return Number((written * factor).normalize(), match.group().strip(), bool(_ROUND.search(near)), unit, step)
 
 
-def _number_word(match: re.Match[str]) -> Number:
+def _number_word(match: re.Match[str], text: str) -> Number:
     value = _WORDS[match.group(1).lower()] + _WORDS.get((match.group(2) or "").lower(), 0)
-    return Number(Decimal(value).normalize(), match.group())
+    return Number(Decimal(value).normalize(), match.group(), unit=unit_after(text, match.end()))
 
 
 _PROPER = frozenset(("nr", "ns", "nt", "nrt", "nrfg"))
@@ -142,6 +166,11 @@ _ORGANISATION = re.compile(
     r"有限|股份|公司|集团|银行|医院|法院|大学|学院|中心|科技|传媒|娱乐|百货|旅游|能源|制造|服务|商场|基金|保险"
 )
 """What follows the proper part of an organisation's name."""
+_LEGAL_NAME = re.compile(r"[\u4e00-\u9fff]{2,12}?(?=(?:股份)?有限(?:责任)?公司|(?:高级|中级)?人民(?:法院|检察院))")
+_BEFORE_NAME = re.compile(
+    r"(?:收购|投资|成立|设立|控股|参股|担任|任职|加入|来自|起诉|根据|依据|按照|通过|以及|被告人?|原告|经|原|诉|告|是|为|有|即|称|系|由|"
+    r"向|对|与|和|及|或|在|被|让|给|到|于|从|至|将|把|等|的|了|而|且|但|该|其|年|月|日|比|就|入)$"
+)
 _ANONYMISED = re.compile(r"[\u4e00-\u9fff]某某?(?![些个种地年月日天处事公])")
 """Names as Chinese judgments write them: 王某, 王某某."""
 _COMMON = (
@@ -187,7 +216,29 @@ def _chinese_names(text: str) -> list[str]:
     ]
 
 
-@functools.lru_cache(maxsize=512)
+def is_name(word: str) -> bool:
+    """Whether a capitalised English word can be part of a name, not one that opens a sentence or a month."""
+    return word.lower() not in _COMMON_CAPITALS
+
+
+def strange_organisation(sentence: str, source_letters: str) -> str:
+    """The first organisation with its legal form (有限公司, 人民法院 …) whose name the source does not have; or "".
+
+    The name is the longest run of letters before the form that the source has; what stands before that must be a word
+    no name begins with, or the name is another one.
+
+    Args:
+        source_letters: the source through `squash`.
+    """
+    for run in _LEGAL_NAME.findall(unicodedata.normalize("NFKC", sentence)):
+        name = squash(run)
+        cut = next((i for i in range(len(name)) if name[i:] in source_letters), len(name))
+        if cut and (len(name) - cut < 2 or not _BEFORE_NAME.search(name[:cut])):
+            return str(run)
+    return ""
+
+
+@functools.lru_cache(maxsize=2048)
 def tagged(text: str) -> tuple[tuple[str, str], ...]:
     """Words and their tags (jieba's, e.g. `ns` for a place) of a text, in order."""
     return tuple((pair.word, pair.flag) for pair in _tagger().cut(text))

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chat.cite import MARK
-from chat.values import Date, Number, Values, names_of, squash, values_of
+from chat.negation import negation_problem
+from chat.places import owner_problem, parts_of, place_problem, rival_problem, value_problem
+from chat.values import Values, is_name, names_of, squash, strange_organisation, values_of
 from core.errors import ModelError
 from core.text import detect_language, present, segment, split_sentences
 from core.types import SentenceCheck, Verdict
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 LEAST_OVERLAP = {"zh": 0.5, "en": 0.5}
-SAME_STATEMENT = 0.6  # this and the shares below: docs/decisions/0010-quotes-and-checks.md
-NEAR_STATEMENT = 0.3
-NEAR_SHARE = 0.7
-CLEAR_STATEMENT = 0.6
-ELSEWHERE = 0.4
+"""Share of a sentence's words that its sources must have: docs/decisions/0010-quotes-and-checks.md."""
 FEWEST_TOKENS = 3
 LEAST_SIMILARITY = 0.6
-ROUNDING = 0.05
+PAIR_REACH = 60
+"""Characters between two words of one name, at most: “Smith, who was made chief executive, John”."""
 _FILLER = "\u2060"
-
-_NOT_ENGLISH = re.compile(
-    r"\b(?:not|never|no|none|neither|nor|without|cannot|nobody|nothing)\b|n['’]t\b", re.IGNORECASE
+_FIGURE = re.compile(r"[\d.,零〇一二三四五六七八九十百千万亿两]+|百分之?")
+"""Words that are figures, which are compared by what they are worth."""
+_WIDE = re.compile(r"[０-９％]+(?:，[０-９]{3})*(?:．[０-９]+)?")
+"""Figures in full width, whose comma is no end of a clause."""
+_FRAMES = (
+    "accord report document text judgment articl passag sourc sever follow mention state indic first firstli second "
+    "secondli third thirdli final last therefor overal addition addit furthermor moreov howev also thus henc includ "
+    "specif signific total question answer base result summari conclus respect both mean while "
+    "根据 报告 文件 文档 资料 判决书 提到 提及 表示 说明 首先 其次 再次 然后 随后 最后 最终 此外 另外 同时 因此 所以 "
+    "总之 综上 综上所述 "
+    "包括 如下 以下 分别 通过 进一步 方面 措施 主要 具体 具体来说 其中 以及 并且 而且"
 )
-_NOT_CHINESE = re.compile(
-    r"不(?!超过|低于|高于|大于|小于|仅|但|断|同|少|过|论|管|久|动产|错|良|当|锈|足|法|可抗力|正当)|没(?!收)|未(?!来|婚|成年|遂)|"
-    r"无(?!锡|论|线|人机|期|形|故)|非(?!常|洲|法|遗|经常|公开|营利)|勿|否(?!则)|并非|禁止|不得"
-)
-
-_ANY_NEGATION = re.compile(
-    _NOT_CHINESE.pattern + r"|[无缺免拒禁]|\b(?:not|never|no|none|neither|nor|without|cannot|nobody|nothing|lack\w*|"
-    r"fail\w*|refus\w*|except|unable|un\w+ed|exclud\w+)\b|n['’]t\b",
-    re.IGNORECASE,
-)
-_CLAUSE = re.compile(r"[，；;。]|, | and | while ")
-_UNITS = frozenset(("年", "月", "日", "元", "亿元", "万元", "人", "million", "billion", "year"))
+FRAMING = frozenset(_FRAMES.split())
+"""Search tokens that only frame a statement: a source need not have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +77,11 @@ def check_answer(text: str, sources: Mapping[int, str], embed: Embed | None = No
     """One check per sentence, in order.
 
     Numbers, dates, names and negation must agree exactly with the cited sources together; the rest by the share of
-    the sentence's content words found there (or by `embed` across languages). A sentence without a mark is
+    the sentence's content words found there, or by similarity where `embed` is given. A sentence without a mark is
     `uncited`; when the whole text has no mark, every sentence is checked against all sources instead.
 
     Args:
-        sources: text by mark number. embed: texts to unit vectors (n, dim), used across languages only.
+        sources: text by mark number. embed: texts to unit vectors (n, dim), for other languages and other words.
     """
     sentences = sentences_of(text)
     marked = any(sentence.cited for sentence in sentences)
@@ -106,10 +105,11 @@ def check_answer(text: str, sources: Mapping[int, str], embed: Embed | None = No
 
 def problem_of(sentence: str, sources: Sequence[str], embed: Embed | None = None) -> str:
     """Why these sources do not bear out the sentence, naming the value; "" when they do."""
+    sentence = _WIDE.sub(lambda match: unicodedata.normalize("NFKC", match.group()), sentence)
     joined = "\n".join(sources)
     if not joined.strip():
         return "The source is empty."
-    problem = _value_problem(values_of(sentence), values_of(joined)) or _name_problem(sentence, joined)
+    problem = value_problem(values_of(sentence), _all_values(sources), sentence) or _name_problem(sentence, joined)
     if problem:
         return problem
     language = "zh" if detect_language(sentence) == "zh" else "en"
@@ -119,152 +119,68 @@ def problem_of(sentence: str, sources: Sequence[str], embed: Embed | None = None
     letters = re.sub(r"[\W\d_]", "", sentence)
     if len(letters) > FEWEST_TOKENS and (detect_language(joined) == "zh") != (language == "zh"):
         return _similarity_problem(sentence, joined, embed)
+    parts = parts_of(sources)
     problem = (
-        _negation_problem(sentence, tokens, joined, language)
-        or _place_problem(sentence, joined)
-        or _rival_problem(sentence, joined)
+        negation_problem(sentence, [part.text for part in parts])
+        or owner_problem(sentence, parts)
+        or place_problem(sentence, parts)
+        or rival_problem(sentence, parts)
     )
     if problem:
         return problem
-    absent = [token for token in tokens if token not in present(joined, tokens)]
-    if 1 - len(absent) / len(tokens) < LEAST_OVERLAP[language]:
-        return f"The source does not mention “{'”, “'.join(absent[:3])}”."
-    return ""
+    content = [token for token in tokens if token not in FRAMING and not _FIGURE.fullmatch(token)] or tokens
+    absent = [token for token in content if token not in present(joined, content)]
+    if 1 - len(absent) / len(content) >= LEAST_OVERLAP[language]:
+        return ""
+    if embed is not None and not _similarity_problem(sentence, joined, embed):
+        return ""  # said in other words
+    return f"The source does not mention “{'”, “'.join(absent[:3])}”."
 
 
-def _value_problem(said: Values, given: Values) -> str:
-    for date in said.dates:
-        if not any(_same_date(date, other) for other in given.dates) and not _year_alone(date, given):
-            return f"The date “{date.shown}” is not in the source."
-    years = {date.year for date in given.dates}
-    for number in said.numbers:
-        if number.value in years or any(_same_number(number, other) for other in given.numbers):
-            continue
-        return f"The number “{number.shown}” is not in the source."
-    return ""
-
-
-def _same_date(said: Date, given: Date) -> bool:
-    fields = ((said.year, given.year), (said.month, given.month), (said.day, given.day))
-    return all(a is None or a == b for a, b in fields)
-
-
-def _year_alone(said: Date, given: Values) -> bool:
-    """A bare year also stands where the source writes it as a number; a full date also in parts of one date."""
-    if said.month is None and said.day is None:
-        return any(number.value == said.year for number in given.numbers)
-    if said.year is None:
-        return False
-    rest = Date(None, said.month, said.day, said.shown)
-    years = {d.year for d in given.dates} | {int(n.value) for n in given.numbers if n.value == int(n.value)}
-    return said.year in years and any(d.year is None and _same_date(rest, d) for d in given.dates)
-
-
-def _same_number(said: Number, given: Number) -> bool:
-    if said.value == given.value:
-        return True
-    return said.about and abs(said.value - given.value) <= abs(given.value) * type(said.value)(str(ROUNDING))
+def _all_values(sources: Sequence[str]) -> Values:
+    found = [values_of(source) for source in sources]
+    return Values(tuple(n for v in found for n in v.numbers), tuple(d for v in found for d in v.dates))
 
 
 def _name_problem(sentence: str, source: str) -> str:
     letters = squash(source)
+    organisation = strange_organisation(sentence, letters)
+    if organisation:
+        return f"“{organisation}” is not in the source."
     shortened = re.sub(r"\b([A-Z])\w*[\s-]*(?:of |and |for |the )*", r"\1", source)
     initials = {m.group() for m in re.finditer(r"[A-Z]{2,}", shortened)}
+    explained = "".join(word[0] for word in re.findall(r"[A-Za-z]+", sentence)).upper()
     for name in names_of(sentence):
+        if f"({name})" in sentence and name.upper() in explained:
+            continue  # “return on equity (ROE)”
         key = squash(name)
         if key and key not in letters and name.upper() not in initials:
             return f"“{name}” is not in the source."
+    return _pair_problem(sentence, source)
+
+
+def _pair_problem(sentence: str, source: str) -> str:
+    """Two capitalised words side by side that the source has, but never close together: half of a name changed."""
+    words = [m for m in re.finditer(r"[A-Z][A-Za-z]+", sentence)]
+    for one, other in itertools.pairwise(words):
+        first, second = one.group(), other.group()
+        if sentence[one.end() : other.start()] != " " or not is_name(first) or not is_name(second):
+            continue
+        here, there = _starts(first, source), _starts(second, source)
+        if here and there and min(abs(a - b) for a in here for b in there) > PAIR_REACH:
+            return f"“{first} {second}” is not in the source."
     return ""
 
 
-def _negation_problem(sentence: str, tokens: Sequence[str], source: str, language: str) -> str:
-    """A “not” that none of the closest source sentences has, or one of the closest that the sentence drops."""
-    pattern = _NOT_CHINESE if language == "zh" else _NOT_ENGLISH
-    said = pattern.search(sentence)
-    ranked = sorted(
-        ((len(present(part, tokens)) / len(tokens), part) for part in _parts(source)), key=lambda pair: -pair[0]
-    )
-    if not ranked or ranked[0][0] < NEAR_STATEMENT:
-        return ""
-    share, best = ranked[0]
-    if said is not None:
-        near = [part for overlap, part in ranked if overlap >= NEAR_SHARE * share]
-        if not any(_ANY_NEGATION.search(part) for part in near):
-            return f"“{said.group()}” stands only in the answer."
-        return ""
-    given = pattern.search(best)
-    if given is not None and len(tokens) > FEWEST_TOKENS and share >= SAME_STATEMENT and len(pattern.findall(best)) % 2:
-        return f"“{given.group()}” stands only in the source."
-    return ""
-
-
-def _place_problem(sentence: str, source: str) -> str:
-    """A date or number that the source has, but in a statement about something else than this clause says."""
-    parts = _parts(source)
-    # A sentence without a date of its own goes on about the date before it.
-    wide = [part if i == 0 or values_of(part).dates else parts[i - 1] + part for i, part in enumerate(parts)]
-    for clause, tokens in _clauses(sentence):
-        shares = [len(present(part, tokens)) / len(tokens) for part in wide]
-        best = max(shares, default=0.0)
-        said = values_of(clause)
-        # A year alone often stands once, in a heading, for all that follows.
-        alone = [(d.shown, Values((), (d,))) for d in said.dates if d.month]
-        for shown, one in alone + [(n.shown, Values((n,), ())) for n in said.numbers]:
-            here = [s for s, part in zip(shares, wide, strict=True) if not _value_problem(one, values_of(part))]
-            if here and best >= CLEAR_STATEMENT and max(here) < ELSEWHERE * best:
-                return f"“{shown}” stands in the source, but not where it speaks of this."
-    return ""
-
-
-def _rival_problem(sentence: str, source: str) -> str:
-    """A number that the source gives to another of two parallel statements: “Domestic: 14 days, international: 21”.
-
-    Two source sentences are parallel when, numbers aside, they share at least half of their words. The one without
-    the said number is the rival when it has every word of the answer that the other has, and more.
-    """
-    parts = [(part, _words(part)) for part in _parts(source)]
-    for clause, tokens in _clauses(sentence):
-        for number in values_of(clause).numbers:
-            one = Values((number,), ())
-            here = [words for part, words in parts if not _value_problem(one, values_of(part))]
-            rivals = [(part, words) for part, words in parts if values_of(part).numbers and words not in here]
-            for part, words in rivals:
-                said = words & set(tokens)
-                if here and all(_parallel(words, other) and other & set(tokens) < said for other in here):
-                    return f"“{number.shown}” stands in the source, but not for this: “{part.strip()[:80]}”."
-    return ""
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(token for token in segment(text) if not any(c.isdigit() for c in token))
-
-
-def _parallel(left: frozenset[str], right: frozenset[str]) -> bool:
-    both = left & right
-    return len(both) >= 2 and 2 * len(both) >= max(len(left), len(right))
-
-
-def _clauses(sentence: str) -> Iterator[tuple[str, list[str]]]:
-    """Clauses with enough words to be looked up, and these words; shorter ones go with the next."""
-    clause = ""
-    for piece in _CLAUSE.split(sentence):
-        clause = f"{clause} {piece}".strip()
-        dated = {t for date in values_of(clause).dates for t in segment(date.shown)} | _UNITS
-        tokens = [t for t in dict.fromkeys(segment(clause)) if t not in dated and not any(c.isdigit() for c in t)]
-        if len(tokens) >= FEWEST_TOKENS:
-            yield clause, tokens
-            clause = ""
-
-
-def _parts(source: str) -> list[str]:
-    return [source[start:end] for start, end in split_sentences(source)]
+def _starts(word: str, source: str) -> list[int]:
+    return [m.start() for m in re.finditer(rf"\b{re.escape(word)}", source, re.IGNORECASE)]
 
 
 def _similarity_problem(sentence: str, source: str, embed: Embed | None) -> str:
     if embed is None:
         return "The source is in another language; its words could not be compared."
     try:
-        vectors = embed([sentence, *_parts(source)])
+        vectors = embed([sentence, *(part.text for part in parts_of([source]))])
     except ModelError as error:
         # The answer stands already; that it could not be checked is a finding, not a failure.
         return f"The source is in another language and could not be compared: {error.message}"

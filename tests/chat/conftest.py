@@ -100,9 +100,20 @@ class FakeStore:
         scored = [(c.id, float(self.vectors[c.id] @ vector)) for c in found]
         return sorted(scored, key=lambda pair: (-pair[1], pair[0]))[:k]
 
-    def search(self, collection_ids: Sequence[str], tokens: Sequence[str], k: int) -> list[tuple[int, float]]:
-        wanted = set(tokens)
-        scored = [(c.id, float(len(wanted & set(segment(c.text))))) for c in self.chunks]
+    def search(
+        self,
+        collection_ids: Sequence[str],
+        tokens: Sequence[str],
+        k: int,
+        instead: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
+        required: Sequence[str] = (),
+        versions: Sequence[str] | None = None,
+    ) -> list[tuple[int, float]]:
+        wanted, others = set(tokens), {word for _, words in instead for word in words} - set(tokens)
+        having = [(c, set(segment(c.text))) for c in self.chunks if versions is None or c.version_id in versions]
+        scored = [
+            (c.id, len(wanted & words) + 0.5 * len(others & words)) for c, words in having if words >= set(required)
+        ]
         live = [(i, s) for i, s in scored if s and self._collection(i) in collection_ids]
         return sorted(live, key=lambda pair: (-pair[1], pair[0]))[:k]
 

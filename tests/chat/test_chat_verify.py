@@ -21,7 +21,7 @@ from core.types import Verdict
 EN = (
     "Acme Corp was founded in Oslo on 3 May 2012 by Maria Schmidt. In March 2021 Acme Corp acquired DataPro for "
     "$50 million. Acme Corp does not sell customer data. In April 2021 a new product line was launched. "
-    "Revenue grew by 12% to 3.7 billion euros."
+    "Revenue grew by 12% to 3.65 billion euros."
 )
 ZH = (
     "华夏娱乐有限公司成立于2001年5月3日，注册地为上海。2020年，公司营业收入为30亿元，净利润为三亿五千万元。"
@@ -33,7 +33,7 @@ TRUE = [
     "Maria Schmidt founded Acme Corp on 2012-05-03.",
     "In March 2021 Acme Corp acquired DataPro for 50,000,000 dollars.",
     "Acme Corp does not sell customer data.",
-    "Revenue grew by 12 percent to about 3.65 billion euros.",
+    "Revenue grew by 12 percent to about 3.7 billion euros.",
     "华夏娱乐有限公司成立于二〇〇一年五月三日。",
     "2020年公司营业收入为3,000,000,000元。",
     "公司净利润为３.５亿元。",
@@ -48,7 +48,7 @@ FALSE = [
     ("In April 2021 Acme Corp acquired DataPro for $50 million.", "April 2021"),
     ("Acme Corp sells customer data.", "not"),
     ("Acme Corp was not founded in Oslo on 3 May 2012.", "not"),
-    ("Revenue grew by 13% to 3.7 billion euros.", "13%"),
+    ("Revenue grew by 13% to 3.65 billion euros.", "13%"),
     ("华夏娱乐有限公司成立于2001年6月3日。", "2001年6月3日"),
     ("2020年公司营业收入为31亿元。", "31亿"),
     ("公司净利润为四亿五千万元。", "450000000"),
@@ -228,3 +228,83 @@ PARALLEL = {
 def test_a_number_that_belongs_to_the_statement_beside_it_is_not_supported(sentence: str, verdict: Verdict) -> None:
     [check] = check_answer(sentence, PARALLEL)
     assert check.verdict is verdict, check.reason
+
+
+# ------------------------------------------------------------------ units, counts, owners, organisations
+
+SITE = (
+    "The contract runs for five (5) years and may be ended within 30 days. The site covers 12 square kilometres. "
+    "Over 200 handbags were seized. Taylor was charged with theft and fined $100,000. The plant does not emit smoke."
+)
+COURT = (
+    "盛达能源有限公司完成了对新能源科技有限公司的收购，获得55%的股权，涉案金额超过500万元。"
+    "被告人没有报警，而是驾车逃离现场。仲裁时效为一年。"
+)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "source", "named"),
+    [
+        ("The contract runs for five months.", SITE, "unit"),
+        ("The contract may be ended within 30 weeks.", SITE, "unit"),
+        ("The site covers 12 square miles.", SITE, "unit"),
+        ("Over 205 handbags were seized.", SITE, "205"),
+        ("Taylor was charged with theft and fined 100,000 euros.", SITE, "unit"),
+        ("Taylor was never charged with theft.", SITE, "never"),
+        ("The plant does emit smoke.", SITE, "not"),
+        ("盛达能源有限公司获得55‰的股权。", COURT, "55"),
+        ("涉案金额超过507万元。", COURT, "507"),
+        ("盛达能源有限公司完成了对澜赋科技有限公司的收购。", COURT, "澜赋科技"),
+        ("被告人没有报警，而不是驾车逃离现场。", COURT, "不"),
+        ("被告人报警后驾车逃离现场。", COURT, "没"),
+    ],
+)
+def test_a_changed_unit_round_figure_organisation_or_denial_is_caught(sentence: str, source: str, named: str) -> None:
+    [check] = check_answer(f"{sentence} [1]", {1: source})
+    assert check.verdict is Verdict.UNSUPPORTED
+    assert named in check.reason
+
+
+@pytest.mark.parametrize(
+    ("sentence", "source"),
+    [
+        ("The contract runs for 5 years.", SITE),
+        ("There were two measures against Taylor: a charge of theft and a fine of $100,000.", SITE),
+        ("盛达能源有限公司完成了对新能源科技有限公司的收购。", COURT),
+        ("被告人没有报警，驾车逃离现场。", COURT),
+        ("被告人驾车逃离现场。", COURT),
+        ("盛达能源获得了百分之五十五的股权。", COURT),
+    ],
+)
+def test_what_the_source_says_in_other_words_passes(sentence: str, source: str) -> None:
+    [check] = check_answer(f"{sentence} [1]", {1: source})
+    assert check.verdict is Verdict.SUPPORTED, check.reason
+
+
+def test_a_comparison_takes_each_figure_from_the_source_it_names() -> None:
+    sources = {
+        1: "Acme\nTotal assets were $5 billion in 2021.",
+        2: "Nordic Steel\nTotal assets were $800 million in 2017.",
+    }
+    true = "Acme had more total assets with $5 billion, while Nordic Steel had $800 million [1][2]."
+    false = "Acme had more total assets with $800 million, while Nordic Steel had $5 billion [1][2]."
+    assert [check_answer(text, sources)[0].verdict for text in (true, false)] == [
+        Verdict.SUPPORTED,
+        Verdict.UNSUPPORTED,
+    ]
+
+
+def test_times_and_step_labels_are_no_counts() -> None:
+    source = "The shift begins at 18时 and ends at 20:30. Open the lid, then press the lever."
+    [shift] = check_answer("The shift begins at 18:00 and ends at 20:30 [1].", {1: source})
+    [step] = check_answer("Step 2: press the lever of the lid [1].", {1: source})
+    assert shift.verdict is step.verdict is Verdict.SUPPORTED
+
+
+def test_other_words_pass_by_similarity_where_an_embedder_reads() -> None:
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([[1.0, 0.0] if "holiday" in t or "leave" in t else [0.0, 1.0] for t in texts], np.float32)
+
+    said, source = "Everybody gets generous holiday time yearly.", {1: "Staff take paid leave. The roof is flat."}
+    assert check_answer(f"{said} [1]", source)[0].verdict is Verdict.UNSUPPORTED
+    assert check_answer(f"{said} [1]", source, embed)[0].verdict is Verdict.SUPPORTED

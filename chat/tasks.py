@@ -1,0 +1,50 @@
+"""Document tasks in one place: summarise, translate, extract, compare, each a stream of events like an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from chat.retrieve import Searches
+from chat.task_compare import Comparer
+from chat.task_documents import DocumentReader
+from chat.task_extract import Extractor
+from chat.task_model import TaskModel
+from chat.task_summarise import Summariser
+from chat.task_translate import Translator
+from models.protocols import LanguageModel
+
+
+class DocumentTasks:
+    """The four tasks over one library. Thread-safe.
+
+    Args:
+        retriever, llm: give the part when a task needs it, since a comparison needs neither.
+    """
+
+    def __init__(
+        self, reader: DocumentReader, retriever: Callable[[], Searches], llm: Callable[[], LanguageModel]
+    ) -> None:
+        self._reader = reader
+        self._retriever = retriever
+        self._llm = llm
+
+    @cached_property
+    def summariser(self) -> Summariser:
+        return Summariser(self._reader, self._retriever(), self._model)
+
+    @cached_property
+    def translator(self) -> Translator:
+        return Translator(self._reader, self._model)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        return Extractor(self._reader, self._retriever(), self._model)
+
+    @cached_property
+    def comparer(self) -> Comparer:
+        return Comparer(self._reader)
+
+    @cached_property
+    def _model(self) -> TaskModel:
+        return TaskModel(self._llm())
