@@ -11,7 +11,8 @@ from chat.events import AnswerEvent, Finished
 from chat.retrieve import Searches
 from core.types import Answer, AnswerMode, ChatTurn, Collection, Verdict
 from evals import metrics
-from evals.corpus import Corpus, CorpusBuilder
+from evals.corpus import CorpusBuilder
+from evals.live import Measured
 from evals.retrieval import Progress, Row
 from evals.scoped import ScopedRetriever
 from evals.sets import EvalDocument, EvalQuestion, sample
@@ -56,24 +57,28 @@ def evaluate_answers(
         document. unsupported_rate: share of all sentences of answers that the check marks unsupported.
     """
     chosen = sample(questions, limit, seed)
-    plain = answerer_with(retriever)
     with builder.build(documents) as corpus:
         rows: list[Row] = []
         for number, question in enumerate(chosen, 1):
-            answerer = plain if not question.scope else answerer_with(_scoped(retriever, corpus, question.scope))
-            rows.append(_ask(answerer, corpus, question, mode))
+            rows.append(ask(answerer_with, retriever, corpus, question, mode))
             if on_row:
                 on_row(rows[-1])
             if progress:
                 progress(number, len(chosen))
-        return _report(rows) | {"ingest": asdict(corpus.figures)}
+        return report(rows) | {"ingest": asdict(corpus.figures)}
 
 
-def _scoped(retriever: Searches, corpus: Corpus, scope: str) -> Searches:
-    return ScopedRetriever(retriever, lambda path: corpus.parent(path) == scope)
-
-
-def _ask(answerer: Answers, corpus: Corpus, question: EvalQuestion, mode: AnswerMode) -> Row:
+def ask(
+    answerer_with: Callable[[Searches], Answers],
+    retriever: Searches,
+    corpus: Measured,
+    question: EvalQuestion,
+    mode: AnswerMode,
+) -> Row:
+    """How one question is answered, with its figures; those it cannot be judged by are left out."""
+    if question.scope:
+        retriever = ScopedRetriever(retriever, corpus.scope(question.scope))
+    answerer = answerer_with(retriever)
     started = time.perf_counter()
     answer = _finished(answerer.answer(question.question, [corpus.collection], question.history, mode))
     seconds = time.perf_counter() - started
@@ -104,11 +109,12 @@ def _finished(events: Iterator[AnswerEvent]) -> Answer:
     raise AssertionError("an answer ends with Finished")
 
 
-def _figures(question: EvalQuestion, answer: Answer, corpus: Corpus) -> Row:
+def _figures(question: EvalQuestion, answer: Answer, corpus: Measured) -> Row:
     """What this one question adds to the means; a figure it cannot be judged by is left out."""
-    figures: Row = {}
+    verdicts = [check.verdict for check in answer.verification] if not answer.refused else []
+    figures: Row = {"sentences": len(verdicts), "unsupported": verdicts.count(Verdict.UNSUPPORTED)}
     if question.unanswerable:
-        return {"refused_rightly": float(answer.refused)}
+        return figures | {"refused_rightly": float(answer.refused)}
     if question.expect:
         return figures
     figures["refused_wrongly"] = float(answer.refused)
@@ -116,14 +122,18 @@ def _figures(question: EvalQuestion, answer: Answer, corpus: Corpus) -> Row:
         text = metrics.without_marks(answer.text)
         figures["token_f1"] = 0.0 if answer.refused else metrics.best_f1(text, question.answers)
         figures["contains"] = 0.0 if answer.refused else metrics.contains(text, question.answers)
+        figures["rouge_l"] = 0.0 if answer.refused else metrics.rouge_l(text, question.answers)
+        figures["bleu"] = 0.0 if answer.refused else metrics.bleu(text, question.answers)
     if question.gold and not answer.refused:
         cited = [corpus.doc_id(citation.document) for citation in answer.citations]
         figures["cited"] = len(cited)
         figures["cited_gold"] = sum(document in question.gold for document in cited)
+        figures["citation_recall"] = metrics.recall(cited, question.gold, len(cited))
     return figures
 
 
-def _report(rows: Sequence[Row]) -> dict[str, Any]:
+def report(rows: Sequence[Row]) -> dict[str, Any]:
+    """The figures of DESIGN's contract from the rows."""
     checks = [check["verdict"] for row in rows if not row["refused"] for check in row["verification"]]
     cited = sum(row.get("cited", 0) for row in rows)
     return {

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import InputError
+from core.filters import Filters
 from core.types import Collection, DocumentState
 from evals.sets import EvalDocument
 from ingest.intake import Intake
@@ -48,9 +49,16 @@ class Corpus:
         """Id in the question set of the document at this logical path."""
         return self._by_path[path].doc_id
 
-    def parent(self, path: str) -> str:
-        """What a question's `scope` is compared with."""
-        return self._by_path[path].parent
+    def scope(self, name: str) -> Filters:
+        """The documents from which a question of this `scope` may be answered: those of this parent.
+
+        Raises:
+            InputError: there is none.
+        """
+        paths = tuple(path for path, document in self._by_path.items() if document.parent == name)
+        if not paths:
+            raise InputError(f"No document has the parent '{name}' that a question names.", "Correct its 'scope'.")
+        return Filters(documents=paths)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 RETRIEVAL_COLUMNS = ("hit@1", "hit@5", "hit@10", "recall@10", "mrr@10", "ndcg@10", "evidence@5", "evidence@10")
@@ -10,13 +11,23 @@ ANSWER_COLUMNS = ("token_f1", "contains")
 
 _HEAD = """# Quality
 
-Written by `make eval`; do not edit. Every figure is what `alioth eval retrieval --json` or `alioth eval answers --json`
-printed. What the figures mean is told in [evaluation.md](evaluation.md).
+Written by `make eval`; do not edit. Every figure of a set is what `alioth eval retrieval --json` or
+`alioth eval answers --json` gives for it. What the figures mean is told in [evaluation.md](evaluation.md).
 """
 
 _FILES = """Real files of other projects (`make corpus-test`), read by Alioth and, on the same machine, by plain
 readers: files of which any text came; share of strings that a file is known to hold, easy ones and all; and share of
 the words of a reference text, where there is one. OCR included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading, a sentence or two, a table. rows: a name and figures; floats are shown to three places."""
+
+    title: str
+    text: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
 
 
 def quality_page(
@@ -25,6 +36,7 @@ def quality_page(
     files: Mapping[str, Mapping[str, Mapping[str, Any]]],
     skipped: Mapping[str, str],
     facts: Sequence[str],
+    more: Sequence[Section] = (),
 ) -> str:
     """Markdown of the page.
 
@@ -33,17 +45,25 @@ def quality_page(
         files: figures (`evals.files.GroupFigures` as a mapping) by reader, ours first, and group of files.
         skipped: reason by name of a set that was not measured.
         facts: lines about when, where and with which models.
+        more: further sections, in their order, before that on files.
     """
     parts = [_HEAD, "\n".join(f"- {fact}" for fact in facts)]
     if retrieval:
         parts += ["## Retrieval", _retrieval_table(retrieval)]
     if answers:
         parts += ["## Answers", _answers_table(answers)]
+    for section in more:
+        parts += [f"## {section.title}", section.text, _section_table(section)]
     if files:
         parts += ["## Reading files", _FILES, _files_table(files)]
     if skipped:
         parts += ["## Not measured", "\n".join(f"- {name}: {reason}" for name, reason in skipped.items())]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def _section_table(section: Section) -> str:
+    rows = [[cell if isinstance(cell, str) else figure(cell) for cell in row] for row in section.rows]
+    return table(section.columns, rows)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -60,7 +80,7 @@ def figure(value: Any, places: int = 3) -> str:
 
 
 def _retrieval_table(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    header = ("set", "questions", *RETRIEVAL_COLUMNS, "p50 ms", "p95 ms", "documents", "chunks", "ingest s")
+    header = ("set", "questions", *RETRIEVAL_COLUMNS, "p50 ms", "p95 ms", "documents", "chunks", "ingest s", "date")
     rows = []
     for name, report in reports.items():
         latency, ingest = report["latency_ms"], report["ingest"]
@@ -74,6 +94,7 @@ def _retrieval_table(reports: Mapping[str, Mapping[str, Any]]) -> str:
                 figure(ingest["documents"]),
                 figure(ingest["chunks"]),
                 figure(float(ingest["seconds"]), 0),
+                report.get("date", ""),
             )
         )
     return f"{table(header, rows)}\n\n{_mean_line(reports)}"
@@ -94,6 +115,7 @@ def _answers_table(reports: Mapping[str, Mapping[str, Any]]) -> str:
         "citation precision",
         "unsupported sentences",
         "s per answer",
+        "date",
     )
     rows = []
     for name, report in reports.items():
@@ -107,6 +129,7 @@ def _answers_table(reports: Mapping[str, Mapping[str, Any]]) -> str:
                 figure(report["citation_precision"]),
                 figure(report["unsupported_rate"]),
                 figure(report["seconds_per_answer"], 2),
+                report.get("date", ""),
             )
         )
     return table(header, rows)

@@ -8,10 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from chat.condense import condense
+from chat.refuse import Evidence
 from chat.retrieve import Searches
 from core.types import ScoredChunk
 from evals import metrics
-from evals.corpus import Corpus, CorpusBuilder
+from evals.corpus import CorpusBuilder
+from evals.live import Measured
 from evals.scoped import DEPTH, ScopedRetriever
 from evals.sets import EvalDocument, EvalQuestion, sample
 
@@ -44,22 +46,24 @@ def evaluate_retrieval(
         retriever.retrieve(chosen[0].question, [corpus.collection])  # the first search after a change catches up
         rows: list[Row] = []
         for number, question in enumerate(chosen, 1):
-            rows.append(_ask(retriever, corpus, question))
+            rows.append(ask(retriever, corpus, question))
             if on_row:
                 on_row(rows[-1])
             if progress:
                 progress(number, len(chosen))
-        return _report(rows, corpus)
+        return report(rows) | {"ingest": asdict(corpus.figures)}
 
 
-def _ask(retriever: Searches, corpus: Corpus, question: EvalQuestion) -> Row:
+def ask(retriever: Searches, corpus: Measured, question: EvalQuestion) -> Row:
+    """What one question finds, with its figures; those it cannot be judged by are None or left out."""
     searcher = retriever
     if question.scope:
-        searcher = ScopedRetriever(retriever, lambda path: corpus.parent(path) == question.scope)
+        searcher = ScopedRetriever(retriever, corpus.scope(question.scope))
     started = time.perf_counter()
     query = condense(question.question, question.history)
-    results = searcher.retrieve(query, [corpus.collection], DEPTH).results
+    found = searcher.retrieve(query, [corpus.collection], DEPTH, typed=question.question)
     seconds = time.perf_counter() - started
+    results = found.results
     ranked = _documents(results, corpus)
     row: Row = {
         "qid": question.qid,
@@ -69,16 +73,25 @@ def _ask(retriever: Searches, corpus: Corpus, question: EvalQuestion) -> Row:
         "gold": list(question.gold),
         "chunks": [_chunk_row(item, corpus) for item in results[:10]],
         "seconds": round(seconds, 5),
+        "evidence": _evidence(found.evidence),
     }
     return row | _figures(question, ranked, [item.chunk.text for item in results[:10]])
 
 
-def _documents(results: Sequence[ScoredChunk], corpus: Corpus) -> list[str]:
+def _evidence(evidence: Evidence) -> Row:
+    """What the refusal goes by. always: `refuse` or `answer` where the score does not decide, else empty."""
+    always = "answer" if evidence.foreign else ""
+    if not evidence.results or evidence.unnamed:
+        always = "refuse"
+    return {"score": round(evidence.score, 4), "refused": evidence.too_little, "always": always}
+
+
+def _documents(results: Sequence[ScoredChunk], corpus: Measured) -> list[str]:
     """Documents in the order of their best chunk."""
     return list(dict.fromkeys(corpus.doc_id(item.chunk.path) for item in results))
 
 
-def _chunk_row(item: ScoredChunk, corpus: Corpus) -> Row:
+def _chunk_row(item: ScoredChunk, corpus: Measured) -> Row:
     return {
         "document": corpus.doc_id(item.chunk.path),
         "ordinal": item.chunk.ordinal,
@@ -108,14 +121,14 @@ def _figures(question: EvalQuestion, ranked: Sequence[str], texts: Sequence[str]
 MEANS = ("hit@1", "hit@5", "hit@10", "recall@10", "mrr@10", "ndcg@10", "evidence@5", "evidence@10")
 
 
-def _report(rows: Sequence[Row], corpus: Corpus) -> dict[str, Any]:
+def report(rows: Sequence[Row]) -> dict[str, Any]:
+    """The figures of DESIGN's contract from the rows, without those of the reading in."""
     seconds = [row["seconds"] for row in rows]
     return {
         "questions": len(rows),
         "judged": sum("hit@1" in row for row in rows),
         **{name: metrics.mean(row.get(name) for row in rows) for name in MEANS},
         "latency_ms": {"p50": _milliseconds(seconds, 0.5), "p95": _milliseconds(seconds, 0.95)},
-        "ingest": asdict(corpus.figures),
     }
 
 

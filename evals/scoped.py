@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from chat.retrieve import Retrieval, Searches
+from chat.retrieve import NO_FILTERS, Retrieval, Searches
+from core.filters import Filters
 from core.types import Collection
 from models.protocols import Embedder
 
 DEPTH = 100
-"""Chunks asked for before the filter; more than any cut-off that is measured."""
+"""Chunks asked for; more than any cut-off that is measured."""
 
 
 class ScopedRetriever:
-    """Passes on what `allowed` accepts, by logical path, out of the best `DEPTH`."""
+    """Asks with these filters instead of any that it is given."""
 
-    def __init__(self, retriever: Searches, allowed: Callable[[str], bool]) -> None:
+    def __init__(self, retriever: Searches, filters: Filters) -> None:
         self._retriever = retriever
-        self._allowed = allowed
+        self._filters = filters
 
-    def retrieve(self, query: str, collections: Sequence[Collection], k: int = 10) -> Retrieval:
-        """The `k` best chunks of allowed documents, best first; fewer when the best `DEPTH` hold fewer."""
-        found = self._retriever.retrieve(query, collections, max(k, DEPTH))
-        kept = [item for item in found.results if self._allowed(item.chunk.path)]
-        return dataclasses.replace(found, results=kept[:k])
+    def retrieve(
+        self,
+        query: str,
+        collections: Sequence[Collection],
+        k: int = 10,
+        *,
+        typed: str = "",
+        filters: Filters = NO_FILTERS,
+    ) -> Retrieval:
+        """The `k` best chunks of the documents in scope, best first."""
+        return self._retriever.retrieve(query, collections, k, typed=typed, filters=self._filters)
 
     def reading_embedder(self, collection: Collection, text: str) -> Embedder | None:
         """As the retriever itself."""

@@ -74,7 +74,7 @@ def load_questions(path: Path) -> list[EvalQuestion]:
     Raises:
         NotFoundError: no such file. InputError: a line breaks the format; names the line.
     """
-    questions = [_question(place, row) for place, row in _rows(path)]
+    questions = [question_of(row, place) for place, row in _rows(path)]
     if not questions:
         raise InputError(f"'{path}' holds no question.", "Write one JSON object per line.")
     return questions
@@ -111,7 +111,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield place, row
 
 
-def _question(place: str, row: Mapping[str, Any]) -> EvalQuestion:
+def question_of(row: Mapping[str, Any], place: str) -> EvalQuestion:
+    """One question from its object. place: for the message of an InputError, where the object stands."""
     return EvalQuestion(
         qid=_text(place, row, "qid"),
         question=_text(place, row, "question"),
@@ -126,6 +127,22 @@ def _question(place: str, row: Mapping[str, Any]) -> EvalQuestion:
         scope=str(row.get("scope") or ""),
         expect=str(row.get("expect") or ""),
     )
+
+
+def row_of(question: EvalQuestion) -> dict[str, Any]:
+    """The object that `question_of` reads, without fields that say nothing."""
+    row = {
+        "qid": question.qid,
+        "question": question.question,
+        "gold_doc_ids": list(question.gold),
+        "answers": [answer[0] if len(answer) == 1 else list(answer) for answer in question.answers],
+        "unanswerable": question.unanswerable,
+        "history": [{"role": turn.role, "content": turn.text} for turn in question.history],
+        "evidence": list(question.evidence),
+        "scope": question.scope,
+        "expect": question.expect,
+    }
+    return {name: value for name, value in row.items() if value or name == "gold_doc_ids"}
 
 
 def _turn(place: str, turn: Any) -> ChatTurn:

@@ -20,7 +20,8 @@ from typing import Any
 
 from app.evaluation import builder
 from app.wiring import Alioth
-from chat.retrieve import Retrieval, Retriever
+from chat.retrieve import NO_FILTERS, Retrieval, Retriever
+from core.filters import Filters
 from core.settings import load_settings
 from core.types import Collection
 from evals import metrics, retrieval
@@ -94,8 +95,16 @@ class _Recorder:
         self._retriever = retriever
         self.last: Retrieval | None = None
 
-    def retrieve(self, query: str, collections: Sequence[Collection], k: int = 10) -> Retrieval:
-        self.last = self._retriever.retrieve(query, collections, k)
+    def retrieve(
+        self,
+        query: str,
+        collections: Sequence[Collection],
+        k: int = 10,
+        *,
+        typed: str = "",
+        filters: Filters = NO_FILTERS,
+    ) -> Retrieval:
+        self.last = self._retriever.retrieve(query, collections, k, typed=typed, filters=filters)
         return self.last
 
     def reading_embedder(self, collection: Collection, text: str) -> Any:

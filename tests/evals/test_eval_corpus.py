@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import InputError
 from evals.corpus import as_markdown, logical_paths
 from evals.metrics import squash
 from evals.scoped import ScopedRetriever
@@ -65,26 +66,38 @@ def test_paths_are_safe_different_and_in_order() -> None:
         assert logical_path(path) == path
 
 
-def test_a_scope_lets_only_its_documents_through() -> None:
+def test_a_scope_is_asked_for_as_a_filter_so_that_nothing_of_it_is_lost() -> None:
     from chat.refuse import Evidence
     from chat.retrieve import Retrieval
-    from core.types import Locator, ScoredChunk, StoredChunk
-
-    def scored(number: int) -> ScoredChunk:
-        chunk = StoredChunk(
-            number, "c", "d", "v", 0, f"{'in' if number % 3 == 0 else 'out'}/{number}.md", "", "", "t", Locator()
-        )
-        return ScoredChunk(chunk, 1.0 / (number + 1))
+    from core.filters import Filters
 
     class Everything:
-        asked = 0
+        asked: dict[str, object]
 
-        def retrieve(self, query: str, collections: object, k: int = 10) -> Retrieval:
-            self.asked = k
-            return Retrieval([scored(n) for n in range(k)], EVIDENCE, {})
+        def retrieve(self, query: str, collections: object, k: int = 10, **more: object) -> Retrieval:
+            self.asked = {"query": query, "k": k, **more}
+            return Retrieval([], Evidence.__new__(Evidence), {})
 
-    EVIDENCE = Evidence.__new__(Evidence)
     inner = Everything()
-    found = ScopedRetriever(inner, lambda path: path.startswith("in/")).retrieve("q", [], 5)
-    assert [item.chunk.id for item in found.results] == [0, 3, 6, 9, 12]
-    assert inner.asked >= 100
+    ScopedRetriever(inner, Filters(documents=("in/1.md",))).retrieve("q", [], 5, typed="and q")  # type: ignore[arg-type]
+    assert inner.asked == {"query": "q", "k": 5, "typed": "and q", "filters": Filters(documents=("in/1.md",))}
+
+
+def test_a_scope_names_the_documents_of_its_parent() -> None:
+    from core.types import Collection, Fingerprint
+    from evals.corpus import Corpus, IngestFigures
+    from evals.live import LiveCorpus
+    from storage.tables import now
+
+    documents = [
+        EvalDocument("a", "", "text", "site"),
+        EvalDocument("b", "", "text"),
+        EvalDocument("c", "", "t", "site"),
+    ]
+    collection = Collection("id", "name", Fingerprint("test", "0" * 64, 8, True, "", "1"), now())
+    corpus = Corpus(collection, documents, IngestFigures(3, 3, 1.0))
+    assert corpus.scope("site").documents == ("a.md", "c.md")
+    with pytest.raises(InputError, match="'nowhere'"):
+        corpus.scope("nowhere")
+    live = LiveCorpus(collection)
+    assert live.scope("hr").paths == ("hr",) and live.doc_id("hr/a.md") == "hr/a.md"

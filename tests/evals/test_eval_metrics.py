@@ -79,6 +79,21 @@ def test_contains_wants_all_parts_of_one_answer() -> None:
     assert metrics.contains("There are four levels.", answers) == 1.0
 
 
+def test_rouge_and_bleu_read_chinese_and_reward_only_what_is_shared() -> None:
+    for figure in (metrics.rouge_l, metrics.bleu):
+        for text in ("员工应在三十天内提交报销单", "Receipts are due within thirty days"):
+            assert figure(text, [(text,)]) == pytest.approx(1.0)
+            assert 0.0 < figure(text[:-3], [("something else",), (text,)]) < 1.0
+            assert figure(text, [("xyz",)]) == 0.0
+            assert figure(text, []) == figure("", [(text,)]) == 0.0
+
+
+def test_rouge_l_is_the_longest_common_subsequence_over_both_lengths() -> None:
+    assert metrics.rouge_l("a1 b1 c1 d1", [("a1 x1 c1 y1 d1",)]) == pytest.approx(2 * 3 / (4 + 5))
+    assert metrics.rouge_l("总经理是沈静宜", [("沈静宜",)]) == pytest.approx(2 * 3 / (7 + 3))
+    assert metrics.rouge_l("d1 c1 b1 a1", [("a1 b1 c1 d1",)]) == pytest.approx(2 / 8)  # order counts
+
+
 def test_citation_marks_are_no_part_of_the_answer() -> None:
     assert metrics.without_marks("35 days [1]，见【2】［3］ and [1, 2].") == "35 days ，见 and ."
 

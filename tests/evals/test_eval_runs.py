@@ -14,6 +14,17 @@ from app.wiring import Alioth
 from core.settings import load_settings
 from core.types import AnswerMode
 
+RETRIEVAL_KEYS = [
+    "questions", "judged", "hit@1", "hit@5", "hit@10", "recall@10", "mrr@10", "ndcg@10", "evidence@5", "evidence@10",
+    "latency_ms", "ingest",
+]  # fmt: skip
+ANSWER_KEYS = [
+    "questions", "token_f1", "contains", "refusal", "citation_precision", "unsupported_rate", "seconds_per_answer",
+    "ingest",
+]  # fmt: skip
+REPORT_KEYS = (RETRIEVAL_KEYS, ANSWER_KEYS)
+"""What other programs read, in this order; further figures stand elsewhere."""
+
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 DOCUMENTS, QUESTIONS = CORPUS / "documents.jsonl", CORPUS / "questions.jsonl"
 
@@ -38,6 +49,7 @@ def retrieval(alioth: Alioth, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 def test_retrieval_on_our_own_corpus_stays_good(retrieval: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
     report, rows = retrieval
+    assert list(report) == RETRIEVAL_KEYS
     assert report["questions"] == len(rows) == 44 and report["judged"] == 39
     assert report["ingest"]["documents"] == 16 and report["ingest"]["failed"] == 0
     assert report["mrr@10"] >= 0.95, [row["qid"] for row in rows if row.get("mrr@10", 1.0) < 1.0]
@@ -69,7 +81,9 @@ def test_answers_are_cited_and_the_unanswerable_is_refused(alioth: Alioth, tmp_p
     rows_file = tmp_path / "rows.jsonl"
     report = evaluate_answers(alioth, DOCUMENTS, QUESTIONS, 16, 1, rows_file, mode)
     rows = [json.loads(line) for line in rows_file.read_text(encoding="utf-8").splitlines()]
+    assert list(report) == ANSWER_KEYS
     assert report["questions"] == len(rows) == 16
+    assert all({"rouge_l", "bleu", "citation_recall"} <= set(row) for row in rows if not row["refused"])
     assert report["contains"] >= 0.8, [row["answer"] for row in rows if row.get("contains") == 0.0]
     assert report["citation_precision"] >= 0.9
     assert report["refusal"] == {"recall": 1.0, "false_rate": 0.0}
