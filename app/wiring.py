@@ -17,12 +17,14 @@ from core.settings import Settings, load_settings
 from core.types import SYSTEM, Collection, Fingerprint, Principal
 
 if TYPE_CHECKING:
+    from app.quality import QualityLab
     from auth.accounts import Accounts
     from auth.permissions import Permissions
     from chat.answer import Answerer
     from chat.events import AnswerEvent
     from chat.retrieve import Retriever
     from chat.running import RunningAnswers
+    from chat.tasks import DocumentTasks
     from ingest.doorbell import Doorbell
     from ingest.intake import Intake
     from ingest.parser_pool import ParserPool
@@ -38,11 +40,14 @@ if TYPE_CHECKING:
     from storage.database import Database
     from storage.documents import DocumentStore
     from storage.files import FileStore
+    from storage.filtering import FilterStore
+    from storage.glossary import GlossaryStore
     from storage.keyword import KeywordIndex
     from storage.leftovers import Leftovers
     from storage.reindex import ReindexStore
     from storage.sources import SourceStore
     from storage.vectors import VectorIndex
+    from storage.watches import WatchStore
 
 
 class Alioth:
@@ -95,6 +100,18 @@ class Alioth:
         return ChunkStore(self.db)
 
     @cached_property
+    def filtering(self) -> FilterStore:
+        from storage.filtering import FilterStore
+
+        return FilterStore(self.db)
+
+    @cached_property
+    def glossary(self) -> GlossaryStore:
+        from storage.glossary import GlossaryStore
+
+        return GlossaryStore(self.db)
+
+    @cached_property
     def conversations(self) -> ConversationStore:
         from storage.conversations import ConversationStore
 
@@ -124,7 +141,7 @@ class Alioth:
     def leftovers(self) -> Leftovers:
         from storage.leftovers import Leftovers
 
-        return Leftovers(self.documents, self.files)
+        return Leftovers(self.documents, self.files, self.collections, lambda: self.vectors)
 
     @cached_property
     def vectors(self) -> VectorIndex:
@@ -262,6 +279,12 @@ class Alioth:
         return SourceStore(self.db, run_folder(self.settings))
 
     @cached_property
+    def watches(self) -> WatchStore:
+        from storage.watches import WatchStore
+
+        return WatchStore(self.db)
+
+    @cached_property
     def sync(self) -> Sync:
         from ingest.sync import Sync
 
@@ -308,13 +331,19 @@ class Alioth:
     def retriever(self) -> Retriever:
         from chat.retrieve import Retriever
 
-        return Retriever(self.chunks, self.vectors, self.keyword, self.embedder_for)
+        return Retriever(self.chunks, self.vectors, self.keyword, self.embedder_for, self.filtering, self.glossary)
 
     @cached_property
     def answerer(self) -> Answerer:
         from chat.answer import Answerer
 
-        return Answerer(self.settings.chat, self.retriever, self.chunks, self.llm)
+        return Answerer(self.settings.chat, self.retriever, self.chunks, self.llm, self.glossary)
+
+    @cached_property
+    def tasks(self) -> DocumentTasks:
+        from chat.tasks import DocumentTasks
+
+        return DocumentTasks(self.chunks, lambda: self.retriever, lambda: self.llm)
 
     @cached_property
     def running(self) -> RunningAnswers:
@@ -324,6 +353,12 @@ class Alioth:
             return self.answerer.answer(*arguments)
 
         return RunningAnswers(answer, self.conversations, self.settings.chat.unattached_s)
+
+    @cached_property
+    def quality(self) -> QualityLab:
+        from app.quality import QualityLab
+
+        return QualityLab(self)
 
     # ---------------------------------------------------------------- people
 

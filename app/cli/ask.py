@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.narrow import (
+    AddedSinceOption,
+    AddedUntilOption,
+    DocumentOption,
+    LanguageOption,
+    PathOption,
+    SinceOption,
+    TypeOption,
+    UntilOption,
+    filters_of,
+)
 from app.cli.state import CollectionsOption, JsonOption, print_json, say, state_of
 from core.errors import InputError
-from core.types import Answer, AnswerMode, ChatTurn, Locator, ScoredChunk, SentenceCheck, Verdict
+from core.filters import Filters
+from core.types import Answer, AnswerMode, ChatTurn, Contradiction, Locator, ScoredChunk, SentenceCheck, Verdict
 
 if TYPE_CHECKING:
     from app.cli.state import State
@@ -41,8 +53,11 @@ def check_json(check: SentenceCheck) -> dict[str, Any]:
     return {"sentence": check.sentence, "verdict": check.verdict.value, "reason": check.reason}
 
 
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """The public JSON form of an answer."""
+def answer_json(answer: Answer, state: State) -> dict[str, Any]:
+    """The public JSON form of an answer. date of a citation: its document's, by itself or by when it was added."""
+    from app.tasks import citation_dates
+
+    dates = citation_dates(state.alioth, answer.citations)
     return {
         "answer": answer.text,
         "citations": [
@@ -53,9 +68,12 @@ def answer_json(answer: Answer) -> dict[str, Any]:
                 "quote": c.quote,
                 "origin": c.origin,
                 "chunk_id": c.chunk_id,
+                "date": dates[c.version_id].day if c.version_id in dates else None,
+                "date_kind": dates[c.version_id].kind if c.version_id in dates else None,
             }
             for c in answer.citations
         ],
+        "contradictions": [contradiction_json(answer, found) for found in answer.contradictions],
         "refused": answer.refused,
         "verification": [check_json(check) for check in answer.verification],
         "timings": dict(answer.timings),
@@ -64,6 +82,19 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "notices": list(answer.notices),
         "nearest": list(answer.nearest),
         "question": answer.standalone_question,
+        "filters": dict(answer.filters),
+        "context": dict(answer.context),
+        "suspicious": {str(n): list(kinds) for n, kinds in answer.suspicious.items()},
+    }
+
+
+def contradiction_json(answer: Answer, found: Contradiction) -> dict[str, Any]:
+    """Two documents that say different things: the marks of both places and what each says."""
+    by_number = {citation.n: citation.document for citation in answer.citations}
+    return {
+        "kind": found.kind,
+        "first": {"n": found.first, "document": by_number.get(found.first), "value": found.first_value},
+        "second": {"n": found.second, "document": by_number.get(found.second), "value": found.second_value},
     }
 
 
@@ -92,28 +123,43 @@ def search(
     collection: CollectionsOption,
     k: Annotated[int, typer.Option("-k", min=1, max=100, help="Number of results.")] = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each stage gave.")] = False,
+    document: DocumentOption = None,
+    kind: TypeOption = None,
+    path: PathOption = None,
+    since: SinceOption = "",
+    until: UntilOption = "",
+    added_since: AddedSinceOption = "",
+    added_until: AddedUntilOption = "",
+    language: LanguageOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find passages, without an answer."""
+    from app.explain import candidate_rows, explain_json, explain_lines
     from chat.question import check_question
 
     state = state_of(context)
     targets = [state.collection(name) for name in collection]
     text = check_question(_question(question), state.alioth.settings.chat.max_question_chars)
-    found = state.alioth.retriever.retrieve(text, targets, k=k)
+    filters = filters_of(document, kind, path, since, until, added_since, added_until, language)
+    found = state.alioth.retriever.retrieve(text, targets, k=k, filters=filters)
     if json:
         out: dict[str, Any] = {"results": [result_json(result, explain) for result in found.results]}
         if explain:
-            out["timings"] = dict(found.timings)
+            out |= {"timings": dict(found.timings), "explain": explain_json(found, filters)}
         print_json(out)
         return
+    if explain:
+        say("\n".join(explain_lines(found)) + "\n")
     if not found.results:
-        say("Nothing found.")
+        none_pass = found.trace.selected is not None and not found.trace.selected[0]
+        say("Nothing found: no document passes the filters." if none_pass else "Nothing found.")
+    figures = {row.chunk.id: row.figures for row in candidate_rows(found)} if explain else {}
     for number, result in enumerate(found.results, 1):
         where = place(result.chunk.locator)
         typer.echo(f"{number}. {result.chunk.path}{' — ' + where if where else ''}  ({result.score:.3f})")
         if explain:
-            typer.echo("   " + "  ".join(f"{name} {value:.3f}" for name, value in result.stages.items()))
+            stages = figures[result.chunk.id].items()
+            typer.echo("   " + "  ".join(f"{name} {value:.3f} (#{rank})" for name, (value, rank) in stages))
         typer.echo("   " + " ".join(result.chunk.text.split())[:300] + "\n")
     if explain:
         say("  ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in found.timings.items()))
@@ -127,39 +173,61 @@ def ask(
         str | None, typer.Option("--conversation", metavar="ID", help="Go on with this conversation.")
     ] = None,
     mode: Annotated[AnswerMode | None, typer.Option("--mode", help="How to answer.")] = None,
+    document: DocumentOption = None,
+    kind: TypeOption = None,
+    path: PathOption = None,
+    since: SinceOption = "",
+    until: UntilOption = "",
+    added_since: AddedSinceOption = "",
+    added_until: AddedUntilOption = "",
+    language: LanguageOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all-documents", help="Drop the filters that the conversation had.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Ask; the answer streams in, with its sources."""
+    """Ask; the answer streams in, with its sources. A conversation keeps its filters until others are given."""
     state = state_of(context)
     targets = [state.collection(name) for name in collection]
     conversations, user = state.alioth.conversations, state.principal.user_id
     earlier: list[ChatTurn] = []
+    filters = filters_of(document, kind, path, since, until, added_since, added_until, language)
     if conversation:
         thread = conversations.get(conversation, user)
-        earlier = [ChatTurn(m.role, m.text) for m in conversations.messages(thread.id)]
+        messages = conversations.messages(thread.id)
+        earlier = [ChatTurn(m.role, m.text) for m in messages]
+        if not filters and not everything:
+            filters = next((Filters.from_dict(m.answer.filters) for m in reversed(messages) if m.answer), filters)
     text = _question(question)
-    answer = _stream(state, text, targets, earlier, mode, show=not json)
+    answer = _stream(state, text, targets, earlier, mode, filters, show=not json)
     if not conversation:
         thread = conversations.create(user, [t.id for t in targets], title=text.strip()[:80])
     conversations.add_message(thread.id, "user", text)
     reply = conversations.add_message(thread.id, "assistant", "", state="streaming")
     conversations.finish_message(reply.id, "stopped" if answer.stopped else "complete", answer.text, answer)
     if json:
-        print_json(answer_json(answer) | {"conversation": thread.id})
+        print_json(answer_json(answer, state) | {"conversation": thread.id})
     else:
-        _print_sources(answer)
+        print_sources(answer, state)
         say(f"\nGo on with: --conversation {thread.id}")
 
 
 def _stream(
-    state: State, text: str, targets: list[Any], earlier: list[ChatTurn], mode: AnswerMode | None, show: bool
+    state: State,
+    text: str,
+    targets: list[Any],
+    earlier: list[ChatTurn],
+    mode: AnswerMode | None,
+    filters: Filters,
+    show: bool,
 ) -> Answer:
     from chat.events import Finished, Text, Waiting
 
     chosen = mode or AnswerMode(state.alioth.settings.chat.mode)
     answer: Answer | None = None
     streamed = ""
-    for event in state.alioth.answerer.answer(text, targets, earlier, chosen, user=state.principal.user_id):
+    user = state.principal.user_id
+    for event in state.alioth.answerer.answer(text, targets, earlier, chosen, user=user, filters=filters):
         if isinstance(event, Finished):
             answer = event.answer
         elif show and isinstance(event, Text):
@@ -176,20 +244,33 @@ def _stream(
     return answer
 
 
-def _print_sources(answer: Answer) -> None:
+def print_sources(answer: Answer, state: State) -> None:
+    """Notices, doubtful sentences, contradictions and sources of an answer, for people."""
+    from app.tasks import citation_dates
     from app.web.messages import say_or
 
+    dates = citation_dates(state.alioth, answer.citations)
     for notice in answer.notices:
         say(f"\n{say_or(f'notice.{notice}', answer.language, notice)}")
     doubtful = [check for check in answer.verification if check.verdict is not Verdict.SUPPORTED]
     for check in doubtful if not answer.refused else ():
         say(f"\n⚠ {check.verdict.value}: {check.sentence.strip()} ({check.reason})")
+    documents = {citation.n: citation.document for citation in answer.citations}
+    for found in answer.contradictions:
+        one = f"{found.first_value} ({documents.get(found.first, '')} [{found.first}])"
+        two = f"{found.second_value} ({documents.get(found.second, '')} [{found.second}])"
+        head = say_or("contradiction.head", answer.language, "The documents contradict each other here.")
+        say(f"\n⚠ {head} {one} / {two}")
     if answer.citations:
         typer.echo()
     for citation in answer.citations:
         where = place(citation.locator)
-        typer.echo(f"[{citation.n}] {citation.document}{' — ' + where if where else ''}")
+        date = dates.get(citation.version_id)
+        day = f" ({date.day if date.kind == 'document' else 'added ' + date.day})" if date else ""
+        typer.echo(f"[{citation.n}] {citation.document}{' — ' + where if where else ''}{day}")
         typer.echo(f"    “{' '.join(citation.quote.split())}”")
+        if citation.n in answer.suspicious:
+            say(f"    ⚠ {say_or('source.suspicious', answer.language, 'suspicious')}")
 
 
 def verify(

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from app.cli import ask, collection, evaluate, index, ingest, models, serve, user
+from app.cli import ask, collection, evaluate, glossary, index, ingest, models, serve, tasks, user
 from app.cli.state import State, print_error
 from core.errors import AliothError
 
@@ -24,12 +24,17 @@ app = typer.Typer(
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(collection.app, name="collection")
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(glossary.app, name="glossary")
 app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
 app.add_typer(user.app, name="user")
 app.command("search")(ask.search)
 app.command("ask")(ask.ask)
 app.command("verify")(ask.verify)
+app.command("summarise")(tasks.summarise)
+app.command("translate")(tasks.translate)
+app.command("extract")(tasks.extract)
+app.command("compare")(tasks.compare)
 app.command("serve")(serve.serve)
 app.command("service")(serve.service)
 app.command("migrate")(serve.migrate)

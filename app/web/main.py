@@ -7,7 +7,8 @@ import streamlit as st
 from app.web import sidebar, state
 from app.web.failures import shown
 from app.web.pages import ASSETS
-from app.web.views import admin, chat, library
+from app.web.views import admin, chat, library, quality, search, tasks
+from core.types import Role
 
 
 def run() -> None:
@@ -23,6 +24,15 @@ def run() -> None:
             library.page, title=state.t("nav.library"), icon=":material/library_books:", url_path="library"
         ),
     }
+    views["tasks"] = st.Page(tasks.page, title=state.t("task.title"), icon=":material/task:", url_path="tasks")
+    if quality.is_for(who):
+        views["quality"] = st.Page(
+            quality.page, title=state.t("quality.title"), icon=":material/monitoring:", url_path="quality"
+        )
+    if any(role.rank >= Role.WRITE.rank for role in state.alioth().permissions.roles(who).values()):
+        views["search"] = st.Page(
+            search.page, title=state.t("nav.search"), icon=":material/manage_search:", url_path="search"
+        )
     if who.is_admin:
         views["admin"] = st.Page(
             admin.page, title=state.t("nav.admin"), icon=":material/admin_panel_settings:", url_path="admin"

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from app.web.messages import say
 from core.types import Citation, Locator
+
+if TYPE_CHECKING:
+    from app.wiring import Alioth
+
+DateText = str
 
 
 def place_text(locator: Locator, language: str) -> str:
@@ -30,6 +38,17 @@ def place_text(locator: Locator, language: str) -> str:
     if locator.ocr is not None:
         parts.append(say("place.ocr", language, confidence=round(100 * locator.ocr)))
     return " · ".join(parts)
+
+
+def date_texts(alioth: Alioth, citations: Sequence[Citation], language: str) -> dict[str, DateText]:
+    """Version id to the document's own date, or when it was added where it has none, in words."""
+    from app.tasks import citation_dates
+
+    found = citation_dates(alioth, citations)
+    return {
+        version_id: say("source.dated" if date.kind == "document" else "source.added", language, day=date.day)
+        for version_id, date in found.items()
+    }
 
 
 def has_page_image(citation: Citation) -> bool:

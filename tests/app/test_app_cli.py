@@ -134,6 +134,31 @@ def test_people_see_the_answer_and_where_it_came_from(filled: CommandLine) -> No
     assert "住宿标准" not in shown.out  # the section beside it in the same chunk is not where the words stand
 
 
+def test_document_tasks_give_cited_results_and_translation_is_refused_with_its_remedy(
+    filled: CommandLine, tmp_path: Path
+) -> None:
+    where = ("-c", "Handbook 手册")
+    summary = filled.ok("summarise", "leave.md", *where, "--length", "short", "--json").json
+    assert summary["notices"] == ["summary_extract_small"]
+    assert {c["document"] for c in summary["citations"]} == {"leave.md"}
+    assert all(check["verdict"] == "supported" for check in summary["verification"])
+    assert summary["task"]["coverage"]["chunks_read"] == summary["task"]["coverage"]["chunks"]
+    assert all(len(c["date"]) == 10 and c["date_kind"] == "added" for c in summary["citations"])
+    table = tmp_path / "table.csv"
+    filled.ok("extract", *where, "--fields", "annual leave:number, 住宿标准:amount", "--csv", table)
+    lines = table.read_text("utf-8-sig").splitlines()
+    assert lines[0] == "document,annual leave,annual leave (source),住宿标准,住宿标准 (source)"
+    assert [line.partition(",")[0] for line in lines[1:]] == ["leave.md", "sub/差旅.md"]
+    compared = filled.ok("compare", "leave.md", "sub/差旅.md", *where, "--json").json
+    assert compared["task"]["counts"]["added"] and compared["task"]["counts"]["removed"]
+    refused = filled.run("translate", "国内出差住宿标准为每晚不超过450元。", "--to", "en")
+    assert refused.code == 1 and "too small" in refused.err and "alioth models use" in refused.err
+    filled.ok("user", "add", "mallory")
+    for command in (["summarise"], ["extract", "--fields", "x"], ["compare", "leave.md", "sub/差旅.md"]):
+        denied = filled.run("--as", "mallory", *command, *where)
+        assert denied.code == 1 and "not shared with you" in denied.err and not denied.out.strip()
+
+
 def test_a_changed_file_replaces_the_old_one_without_ghosts(filled: CommandLine, folder: Path) -> None:
     (folder / "leave.md").write_text(LEAVE.replace("25 days", "28 days"), "utf-8")
     changed = filled.ok("ingest", "add", folder / "leave.md", "-c", "Handbook 手册", "--json").json

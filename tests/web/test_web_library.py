@@ -25,7 +25,7 @@ from app.web.gate import COOKIE
 from app.web.messages import say
 from app.web.report_text import ranges, report_lines
 from auth.tokens import new_token, token_hash
-from core.errors import EncryptedError
+from core.errors import EncryptedError, InputError
 from core.settings import Settings
 from core.types import (
     Block,
@@ -239,8 +239,8 @@ def test_page_numbers_are_put_together_and_long_lists_are_cut() -> None:
 class Served:
     """The web process on a home that holds documents of every state."""
 
-    def __init__(self, url: str, token: str, contract: str) -> None:
-        self.url, self.token, self.contract = url, token, contract
+    def __init__(self, url: str, token: str, contract: str, home: Path) -> None:
+        self.url, self.token, self.contract, self.home = url, token, contract, home
 
 
 @pytest.fixture
@@ -258,16 +258,16 @@ def served(tmp_path: Path) -> Iterator[Served]:
     )
     os.close(writer)
     try:
-        ready, _, _ = select.select([reader], [], [], 90)
+        ready, _, _ = select.select([reader], [], [], 600)
         url = json.loads(os.read(reader, 4096))["url"] if ready else ""
         os.close(reader)
         alioth = wiring.Alioth(Settings(home=home))
         contract, token = _seed(alioth)
         alioth.close()
-        yield Served(url, token, contract)
+        yield Served(url, token, contract, home)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(240)
 
 
 def _seed(alioth: wiring.Alioth) -> tuple[str, str]:
@@ -287,6 +287,16 @@ def _seed(alioth: wiring.Alioth) -> tuple[str, str]:
     alioth.documents.expect_chunks(version, "busy", 2048)
     alioth.documents.set_state(version, "busy", DocumentState.EMBEDDING, 0.62, chunks_done=871)
     alioth.documents.submit(rules.id, "minutes.txt", "8" * 64, 900)
+    share = alioth.sources.remember(rules.id, "folder", "/srv/share/制度", {})
+    alioth.watches.begin(share.id)
+    alioth.watches.claim("worker", 600, lambda kind, place: True)
+    alioth.watches.note(
+        share.id, "worker", InputError("Cannot look into the folder '/srv/share/制度'.", "Is it there?")
+    )
+    other = alioth.sources.remember(rules.id, "folder", "/srv/share/handbook", {})
+    alioth.sources.finished(other.id, {"failed": 2, "added": 40})
+    alioth.watches.begin(other.id)
+    alioth.watches.claim("worker", 600, lambda kind, place: True)
     return contract, token
 
 
@@ -310,9 +320,48 @@ def test_in_a_browser_the_library_shows_failed_scanned_and_growing_documents(
         page.get_by_text(say("progress.chunks", language, done=871, total=2048)).first.wait_for(timeout=60_000)
         page.get_by_text("salary table 2024.xlsx").first.wait_for(timeout=60_000)
         page.get_by_text(say("document.ocr", language, confidence=89)).first.wait_for(timeout=60_000)
+        page.get_by_text("'/srv/share/制度'").first.wait_for(timeout=60_000)
+        page.get_by_text(say("sources.title", language, count=2)).first.click()
+        page.get_by_text(say("sources.followed", language), exact=True).first.wait_for(timeout=60_000)
         page.screenshot(path=SHOTS / f"library_{language}.png", full_page=True)
+        page.set_viewport_size({"width": 480, "height": 900})
+        page.wait_for_timeout(1000)
+        page.screenshot(path=SHOTS / f"library_narrow_{language}.png", full_page=True)
+        page.set_viewport_size({"width": 1280, "height": 1420})
         page.locator(f".st-key-menu_{served.contract} button").click()
         page.get_by_text(say("document.details", language), exact=True).last.click()
         page.get_by_text(say("report.pages_all", language, total=12, read=12)).first.wait_for(timeout=60_000)
         page.screenshot(path=SHOTS / f"library_details_{language}.png")
         chromium.close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.timeout(900)
+def test_in_a_browser_a_folder_keeps_its_paths_and_leaves_out_what_is_no_document(
+    served: Served, tmp_path: Path
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    folder = tmp_path / "制度"
+    (folder / "hr").mkdir(parents=True)
+    (folder / "hr" / "leave.md").write_text("# Leave\n\n25 days.")
+    (folder / "出差.txt").write_text("三十天")
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "clip.mp4").write_bytes(b"x")
+    alioth = wiring.Alioth(Settings(home=served.home), start_services=False)
+    [rules] = alioth.collections.list()
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        context = chromium.new_context(locale="zh-CN", viewport={"width": 1280, "height": 900})
+        context.add_cookies([{"name": COOKIE, "value": served.token, "url": served.url}])
+        page = context.new_page()
+        page.goto(f"{served.url}/library")
+        page.get_by_text(say("upload.folder", "zh"), exact=True).first.click(timeout=240_000)
+        page.locator("input[type=file][webkitdirectory]").wait_for(state="attached", timeout=240_000)
+        page.locator("input[type=file][webkitdirectory]").set_input_files(folder)
+        page.get_by_text(say("upload.passed_over", "zh", count=2)).first.wait_for(timeout=240_000)
+        page.screenshot(path=SHOTS / "library_folder_zh.png")
+        chromium.close()
+    found = {row.path for row in alioth.documents.list(rules.id)}
+    assert {"制度/hr/leave.md", "制度/出差.txt"} <= found and not [path for path in found if path.endswith("mp4")]
+    alioth.close()

@@ -31,9 +31,28 @@ def used_keys() -> set[str]:
     return keys
 
 
-NO_KEYS = {"collection.create", "collection.delete", "document.delete", "app.web"}  # audit actions, a package
-COMPUTED = ("error.", "state.", "role.", "verdict.", "notice.", "problem.", "stage.", "library.filter_", "upload.")
+NO_KEYS = {
+    "glossary.edit",
+    "collection.create",
+    "collection.delete",
+    "document.delete",
+    "app.web",
+}  # audit actions, a package
+COMPUTED = (
+    "sources.",
+    "error.",
+    "state.",
+    "role.",
+    "verdict.",
+    "notice.",
+    "problem.",
+    "stage.",
+    "library.filter_",
+    "upload.",
+)
+COMPUTED += ("task.kind_", "task.help_", "task.change_", "task.length_", "task.source_", "task.before", "task.after")
 COMPUTED += ("chat.mode_", "report.", "hidden.", "tongue.")
+COMPUTED += ("filter.", "search.exact_", "search.stage_", "search.time_")
 
 
 def test_every_key_has_both_languages_and_the_same_places() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from app.web.messages import say
+from app.web.unpacking import unpacking
 from auth.tokens import token_hash
 from chat.events import AnswerEvent, Finished, Stage, Text
 from chat.running import RunningAnswers
@@ -368,7 +370,13 @@ def test_an_uploaded_archive_becomes_its_files_and_names_what_it_refuses(world: 
         archive.writestr("../out.txt", "x")
     at = page(ann, "library")
     at.get("file_uploader")[0].set_value([("papers.zip", packed.getvalue(), "application/zip")]).run()
+    until = time.monotonic() + 240
+    while unpacking.under_way(travel.id):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    at.run()
     assert [row.path for row in world.alioth.documents.list(travel.id)] == ["papers.zip/出差/费用.txt"]
+    assert list((world.alioth.settings.home / "uploads").iterdir()) == []
     assert len(at.error) == 1 and "'../out.txt'" in at.error[0].value.replace("\\", "")
     at.get("file_uploader")[0].set_value([("papers.zip", packed.getvalue(), "application/zip")]).run()
     assert [b for b in at.button if b.label == say("upload.new_version", "en")]

@@ -13,13 +13,18 @@ from app.web import dialogs, places, state
 from app.web.failures import shown
 from app.web.messages import say_or
 from app.web.reasons import reason_text
-from app.web.render import answer_html, quote_html
+from app.web.render import answer_html, label, quote_html
+from app.web.views.conflict import show_contradictions
+from app.web.views.narrow import filters_text
+from app.web.views.task_result import replaces_text, show_result
+from core.filters import Filters
 from core.types import Answer, Citation, Principal, Verdict
 
 if TYPE_CHECKING:
     from storage.conversations import Message
 
 QUOTE_TOOLTIP_CHARS = 160
+MOST_SOURCES = 60
 
 
 def show_answer(message: Message, who: Principal) -> None:
@@ -35,18 +40,32 @@ def show_answer(message: Message, who: Principal) -> None:
     readable = {collection.id for collection in state.readable()}
     visible = [citation for citation in answer.citations if citation.collection_id in readable]
     explain = partial(reason_text, language=state.language())
-    st.html(answer_html(message.text, answer.verification, _tooltips(visible), explain))
+    dates = places.date_texts(state.alioth(), visible, state.language())
+    if answer.task:
+        show_result(answer, visible, message.id)
+    if not replaces_text(answer):
+        st.html(answer_html(message.text, answer.verification, _tooltips(visible), explain))
+    show_contradictions(answer, visible, dates)
     _legend(answer)
-    if visible:
+    if visible and answer.task.get("kind") != "comparison":  # there each side links to its place
         with st.expander(state.t("source.sources", count=len(visible)), icon=":material/menu_book:"):
-            for citation in visible:
-                _source(citation, message.id)
+            for citation in visible[:MOST_SOURCES]:
+                _source(citation, message.id, dates.get(citation.version_id, ""))
+                if citation.n in answer.suspicious:
+                    st.warning(state.t("source.suspicious"), icon=":material/gpp_maybe:")
+            if len(visible) > MOST_SOURCES:
+                st.caption(state.t("task.more_rows", count=len(visible) - MOST_SOURCES))
+            if answer.context.get("left_out"):
+                st.caption(state.t("source.left_out", count=answer.context["left_out"]))
     if len(visible) < len(answer.citations):
         st.caption(state.t("source.no_longer_readable"))
     _feedback(message, who)
 
 
 def _notices(answer: Answer, message_state: str) -> None:
+    if answer.filters:
+        shown_filters = filters_text(Filters.from_dict(answer.filters))
+        st.caption(f":material/filter_alt: {label(state.t('filter.applied', filters=shown_filters))}")
     for notice in answer.notices:
         text = say_or(f"notice.{notice}", state.language(), notice)
         st.html(f'<div class="al-notice">{escape(text)}</div>')
@@ -73,10 +92,10 @@ def _legend(answer: Answer) -> None:
         )
 
 
-def _source(citation: Citation, message_id: str) -> None:
+def _source(citation: Citation, message_id: str, date: str) -> None:
     place = places.place_text(citation.locator, state.language())
     title = citation.title if citation.title and citation.title != citation.document else ""
-    meta = escape(" · ".join(filter(None, (title, place))))
+    meta = escape(" · ".join(filter(None, (title, date, place))))
     st.html(
         f'<div><sup class="al-cite">{citation.n}</sup> <b>{escape(citation.document)}</b> '
         f'<span class="al-meta">{meta}</span></div>{quote_html(citation.quote)}'

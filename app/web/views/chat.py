@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -10,10 +12,13 @@ from app.web import state
 from app.web.failures import shown
 from app.web.render import answer_html, question_html
 from app.web.views.answer import show_answer
+from app.web.views.narrow import choose_filters, hand_filters_on
 from core.errors import AliothError, NotFoundError
+from core.filters import Filters
 from core.types import AnswerMode, ChatTurn, Collection, Principal
 
 if TYPE_CHECKING:
+    from chat.events import AnswerEvent
     from storage.conversations import Conversation, Message
 
 POLL_S = 0.3
@@ -36,9 +41,11 @@ def page() -> None:
     if not collections:
         return
     with st.bottom:
-        wide, narrow = st.columns((4, 1), vertical_alignment="bottom")
+        wide, middle, narrow = st.columns((3, 1.2, 1.2), vertical_alignment="bottom")
         with wide:
             chosen = _choose(conversation, collections, who)
+        with middle:
+            filters = choose_filters(_filter_key(conversation), chosen, _last_filters(messages))
         with narrow:
             mode = _mode()
         question = st.chat_input(
@@ -49,7 +56,17 @@ def page() -> None:
         )
     if question and question.strip():
         with shown():
-            _ask(question.strip(), conversation, chosen, who, mode)
+            _ask(question.strip(), conversation, chosen, who, mode, filters)
+
+
+def _filter_key(conversation: Conversation | None) -> str:
+    return f"chat_{conversation.id if conversation else 'new'}"
+
+
+def _last_filters(messages: list[Message]) -> Filters:
+    """Those of the last answer, so that follow-ups keep them."""
+    answers = [message.answer for message in messages if message.answer is not None]
+    return Filters.from_dict(answers[-1].filters) if answers else Filters()
 
 
 def _conversation(who: Principal) -> Conversation | None:
@@ -144,7 +161,12 @@ def _mode() -> AnswerMode:
 
 
 def _ask(
-    question: str, conversation: Conversation | None, chosen: list[Collection], who: Principal, mode: AnswerMode
+    question: str,
+    conversation: Conversation | None,
+    chosen: list[Collection],
+    who: Principal,
+    mode: AnswerMode,
+    filters: Filters,
 ) -> None:
     alioth = state.alioth()
     allowed = alioth.permissions.readable_of(who, [collection.id for collection in chosen])
@@ -154,11 +176,25 @@ def _ask(
         conversation = alioth.conversations.create(who.user_id, [c.id for c in allowed], title=" ".join(title.split()))
     earlier = [m for m in alioth.conversations.messages(conversation.id) if m.state != "streaming" and m.text]
     history = [ChatTurn(message.role, message.text) for message in earlier[-HISTORY:]]
+
+    def narrowed(stop: threading.Event) -> Iterator[AnswerEvent]:
+        return alioth.answerer.answer(question, allowed, history, mode, stop, who.user_id, filters)
+
     try:
-        alioth.running.start(conversation.id, who.user_id, question, allowed, history, mode)
+        alioth.running.start(
+            conversation.id,
+            who.user_id,
+            question,
+            allowed,
+            history,
+            mode,
+            make=narrowed if filters else None,
+        )
     except AliothError:
         if fresh:
             alioth.conversations.delete(conversation.id, who.user_id)
         raise
+    if fresh:
+        hand_filters_on(_filter_key(None), _filter_key(conversation), filters)
     state.open_conversation(conversation.id)
     st.rerun()
