@@ -15,7 +15,7 @@ from core.types import Answer, Citation, Collection, Principal, Role
 if TYPE_CHECKING:
     from app.wiring import Alioth
     from chat.events import AnswerEvent
-    from chat.task_documents import TaskDocument
+    from chat.tasks.documents import TaskDocument
     from core.types import DocumentRow
     from storage.versions import DocumentDate
 
@@ -74,7 +74,7 @@ class Tasks:
         language: str = "",
         method: str = "automatic",
     ) -> Task:
-        """See chat.task_summarise."""
+        """See chat.tasks.summarise."""
         summariser = self._alioth.tasks.summariser
 
         def make(cancel: threading.Event) -> Iterator[AnswerEvent]:
@@ -83,8 +83,8 @@ class Tasks:
         return Task(_titled(self._named("summary"), documents), _collections(documents), make)
 
     def extract(self, who: Principal, documents: Sequence[TaskDocument], fields: str) -> Task:
-        """See chat.task_extract. fields: names between commas. Raises InputError for names that cannot be used."""
-        from chat.task_fields import parse_fields
+        """See chat.tasks.extract. fields: names between commas. Raises InputError for names that cannot be used."""
+        from chat.tasks.fields import parse_fields
 
         wanted = parse_fields(fields)
         if not documents:
@@ -105,7 +105,7 @@ class Tasks:
         document: TaskDocument | None = None,
         pages: tuple[int, int] | None = None,
     ) -> Task:
-        """See chat.task_translate."""
+        """See chat.tasks.translate."""
         translator = self._alioth.tasks.translator
 
         def make(cancel: threading.Event) -> Iterator[AnswerEvent]:
@@ -117,7 +117,7 @@ class Tasks:
         )
 
     def compare(self, who: Principal, left: TaskDocument, right: TaskDocument) -> Task:
-        """See chat.task_compare. Raises InputError for one document with itself."""
+        """See chat.tasks.compare. Raises InputError for one document with itself."""
         if left.version_id == right.version_id:
             raise InputError(f"'{left.path}' cannot be compared with itself.", "Choose two documents.")
         comparer = self._alioth.tasks.comparer
@@ -190,7 +190,7 @@ def place_short(citation: Citation | None) -> str:
 
 
 def _task_document(row: DocumentRow, collection: Collection) -> TaskDocument:
-    from chat.task_documents import TaskDocument
+    from chat.tasks.documents import TaskDocument
 
     empty = tuple(sorted({p.page for p in row.problems if p.code == "page_without_text" and p.page}))
     return TaskDocument(row.id, row.live_version_id or "", collection, row.path, row.title, row.pages, empty)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chat.events import AnswerEvent
     from chat.retrieve import Retriever
     from chat.running import RunningAnswers
-    from chat.tasks import DocumentTasks
+    from chat.tasks.document_tasks import DocumentTasks
     from ingest.doorbell import Doorbell
     from ingest.intake import Intake
     from ingest.parser_pool import ParserPool
@@ -341,7 +341,7 @@ class Alioth:
 
     @cached_property
     def tasks(self) -> DocumentTasks:
-        from chat.tasks import DocumentTasks
+        from chat.tasks.document_tasks import DocumentTasks
 
         return DocumentTasks(self.chunks, lambda: self.retriever, lambda: self.llm)
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from chat.events import AnswerEvent, Finished, Progress
-from chat.task_cells import find_cell, fit, stands_in
-from chat.task_compare import changed_values, find_changes
-from chat.task_documents import TaskDocument, sentences_in
-from chat.task_fields import kind_of, parse_fields
-from chat.task_translate import differing_values
-from chat.tasks import DocumentTasks
+from chat.tasks.cells import find_cell, fit, stands_in
+from chat.tasks.compare import changed_values, find_changes
+from chat.tasks.document_tasks import DocumentTasks
+from chat.tasks.documents import TaskDocument, sentences_in
+from chat.tasks.fields import kind_of, parse_fields
+from chat.tasks.translate import differing_values
 from core.errors import InputError, ModelError
 from core.types import Answer, AnswerMode, Collection, Verdict
 from models.protocols import fingerprint_of

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import cached_property
 
 from chat.retrieve import Searches
-from chat.task_compare import Comparer
-from chat.task_documents import DocumentReader
-from chat.task_extract import Extractor
-from chat.task_model import TaskModel
-from chat.task_summarise import Summariser
-from chat.task_translate import Translator
+from chat.tasks.compare import Comparer
+from chat.tasks.documents import DocumentReader
+from chat.tasks.extract import Extractor
+from chat.tasks.model import TaskModel
+from chat.tasks.summarise import Summariser
+from chat.tasks.translate import Translator
 from models.protocols import LanguageModel
 
 

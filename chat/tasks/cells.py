@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from chat.task_fields import Field
+from chat.tasks.fields import Field
 from chat.values import names_of, squash
 from core.text import present, split_sentences
 from core.types import StoredChunk

@@ -12,7 +12,7 @@ from chat.context import Source
 from chat.events import AnswerEvent, Stage
 from chat.prompt import LANGUAGES, clean
 from chat.support import Supported, support
-from chat.task_model import Clock, TaskModel, fenced
+from chat.tasks.model import Clock, TaskModel, fenced
 from chat.verify import Embed
 from core.errors import CancelledError
 from core.types import Passage, StoredChunk

@@ -16,10 +16,10 @@ from chat.context import Source
 from chat.events import AnswerEvent, Finished, Stage, Text
 from chat.prompt import clean
 from chat.retrieve import Searches
-from chat.task_cells import Cell, find_cell, fit, stands_in
-from chat.task_documents import DocumentReader, TaskDocument, citation_of
-from chat.task_fields import Field
-from chat.task_model import Clock, TaskModel, fenced
+from chat.tasks.cells import Cell, find_cell, fit, stands_in
+from chat.tasks.documents import DocumentReader, TaskDocument, citation_of
+from chat.tasks.fields import Field
+from chat.tasks.model import Clock, TaskModel, fenced
 from core.errors import CancelledError, ContextOverflowError, ModelUnavailableError
 from core.text import detect_language, present
 from core.types import Answer, AnswerMode, Citation, Passage, SentenceCheck, StoredChunk, Verdict

@@ -12,8 +12,8 @@ from chat.cite import without_marks
 from chat.contradict import written
 from chat.events import AnswerEvent, Finished, Stage, Text
 from chat.prompt import LANGUAGES, clean
-from chat.task_documents import DocumentReader, TaskDocument, citation_of, sentences_in
-from chat.task_model import Clock, TaskModel
+from chat.tasks.documents import DocumentReader, TaskDocument, citation_of, sentences_in
+from chat.tasks.model import Clock, TaskModel
 from chat.values import Date, Values, values_of
 from core.errors import CancelledError, InputError, ModelError, ModelUnavailableError
 from core.text import detect_language

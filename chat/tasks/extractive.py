@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chat.injection import kinds_of
-from chat.task_documents import PlacedSentence, sentences_in
+from chat.tasks.documents import PlacedSentence, sentences_in
 from chat.values import values_of
 from core.text import HAN, segment
 from core.types import StoredChunk

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat.cite import without_marks
-from chat.task_documents import PlacedSentence, TaskDocument, citation_of
+from chat.tasks.documents import PlacedSentence, TaskDocument, citation_of
 from core.text import detect_language
 from core.types import Answer, AnswerMode, Citation, SentenceCheck, Verdict
 

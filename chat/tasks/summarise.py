@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from chat.cite import without_marks
 from chat.events import AnswerEvent, Finished, Progress, Stage, Text
 from chat.retrieve import Searches
-from chat.task_documents import DocumentReader, TaskDocument, citation_of, heading_of
-from chat.task_extractive import central_sentences
-from chat.task_mapreduce import MapReduce
-from chat.task_model import Clock, TaskModel
+from chat.tasks.documents import DocumentReader, TaskDocument, citation_of, heading_of
+from chat.tasks.extractive import central_sentences
+from chat.tasks.map_reduce import MapReduce
+from chat.tasks.model import Clock, TaskModel
 from core.errors import InputError, ModelUnavailableError
 from core.text import detect_language
 from core.types import Answer, AnswerMode, Citation, SentenceCheck, StoredChunk, Verdict

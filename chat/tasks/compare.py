@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from chat.contradict import written
 from chat.events import AnswerEvent, Finished, Progress, Stage, Text
-from chat.task_changes import KINDS, Change, comparison_answer
-from chat.task_documents import DocumentReader, PlacedSentence, TaskDocument, sentences_in
+from chat.tasks.changes import KINDS, Change, comparison_answer
+from chat.tasks.documents import DocumentReader, PlacedSentence, TaskDocument, sentences_in
 from chat.values import names_of, squash, values_of
 from core.errors import LimitError
 from core.text import segment

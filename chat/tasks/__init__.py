@@ -1,0 +1,1 @@
+"""Document tasks: summarise, translate, extract a table of fields, compare."""
