@@ -74,6 +74,7 @@ def _clearing(alioth: Alioth) -> Iterator[None]:
             try:
                 alioth.leftovers.clear()
                 alioth.leftovers.clear_vectors()
+                alioth.keyword.drop_unknown()
             except (IndexUnavailableError, StoreUnavailableError) as error:
                 log.warning("what killed processes left is cleared later: %s", error)
                 wait_s = min(wait_s, CLEAR_RETRY_S)

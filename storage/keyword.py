@@ -118,6 +118,17 @@ class KeywordIndex:
         with self._lock:
             self._replicas.pop(collection_id, None)
 
+    def drop_unknown(self) -> int:
+        """Remove from this machine the indexes of collections that another machine dropped. Gives how many."""
+        there = [
+            path.name for path in self._folder.glob("*") if path.is_dir()
+        ]  # before SQL: what is new is known there
+        known = self._feed.newest(there) if there else {}
+        gone = [name for name in there if name not in known]
+        for name in gone:
+            self.drop(name)
+        return len(gone)
+
     def _with_replica(self, collection_id: str, wanted: Applied, action: Callable[[_Replica], T]) -> T:
         def act() -> T:
             replica = self._replica(collection_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from bench import query
@@ -54,10 +55,10 @@ def test_repeated_texts_differ_in_their_numbers() -> None:
     assert len({renumbered("no number", number) for number in range(1000)}) == 1000
 
 
-def test_peak_memory_and_seconds_are_told_for_each_kind_of_process() -> None:
-    home = load_settings().home
+def test_peak_memory_and_seconds_are_told_for_each_kind_of_process(tmp_path: Path) -> None:
+    home = tmp_path
     assert set(cpu_by_role(home)) == set(peak_mb_by_role(home)) == set(ROLES)
-    assert peak_mb_by_role(home)["worker"] > 10 and peak_mb_by_role(home)["parsers"] == 0
+    assert peak_mb_by_role(home)["worker"] > 10 and peak_mb_by_role(home)["models"] == 0
 
 
 def test_made_up_collections_are_said_to_be_made_up() -> None:

@@ -360,6 +360,19 @@ def test_dropping_removes_the_folder_and_a_deleted_collection_finds_nothing(benc
     assert index.catch_up(bench.collection.id) == 0
 
 
+def test_what_another_machine_dropped_is_removed_here_and_nothing_else(
+    bench: Any, index: KeywordIndex, tmp_path: Path
+) -> None:
+    assert index.drop_unknown() == 0
+    bench.ingest("a", "1", ["apple"])
+    assert len(ids_for(index, bench, "apple")) == 1
+    assert index.drop_unknown() == 0
+    assert len(ids_for(index, bench, "apple")) == 1
+    bench.collections.delete(bench.collection.id)
+    assert index.drop_unknown() == 1
+    assert len(index.ids(bench.collection.id)) == 0 and index.drop_unknown() == 0
+
+
 def test_a_folder_that_cannot_be_written_is_a_storage_error(sqlite_bench: Any, tmp_path: Path) -> None:
     sqlite_bench.ingest("a", "1", ["apple"])
     (tmp_path / "file").write_text("in the way")
