@@ -25,6 +25,8 @@ from models.fakes import FakeEmbedder
 from models.protocols import Embeddings, Lane, fingerprint_of
 
 ROOT = Path(__file__).resolve().parents[2]
+HELD_S = 60.0
+"""Longer than anything here takes on a loaded machine, and shorter than what is held goes on holding."""
 LONG = "\n\n".join(f"Paragraph {n} speaks of topic {n % 97} and of nothing else." for n in range(900))
 
 
@@ -50,7 +52,7 @@ class HeldEmbedder(FakeEmbedder):
         self.calls += 1
         if self.calls > self.holds_after:
             self.holding.set()
-            assert self.go.wait(30)
+            assert self.go.wait(2 * HELD_S)
         self.texts += len(texts)
         return super().embed_documents(texts, lane)
 
@@ -148,16 +150,15 @@ def test_a_parser_child_tells_its_pages(house, monkeypatch: pytest.MonkeyPatch) 
 # ------------------------------------------------------------------ cancel and stop
 
 
-def test_cancelling_during_a_parse_ends_it_within_seconds_and_leaves_nothing(house) -> None:
+def test_cancelling_during_a_parse_ends_it_and_leaves_nothing(house) -> None:
     version_id = house.add("slow.txt", "Some text.")
     document = house.documents.find(house.collection.id, "slow.txt")
     house.parsers = HeldParser(house.parsers)
     thread = _drain_aside(house, FakeEmbedder())
-    assert house.parsers.parsing.wait(10)
-    began = time.monotonic()
+    assert house.parsers.parsing.wait(HELD_S)
     assert house.documents.cancel(document.id)
-    thread.join(10)
-    assert not thread.is_alive() and time.monotonic() - began < 5
+    thread.join(HELD_S)
+    assert not thread.is_alive()
     assert house.documents.list(house.collection.id) == []
     assert house.documents.get_many([version_id]) == {}  # purged without waiting for the lease to run out
     assert not list((house.home / "files").rglob("*/*/*"))
@@ -173,7 +174,7 @@ def test_a_parser_process_that_hangs_is_ended_as_soon_as_nobody_wants_its_docume
         unwanted = time.monotonic() + 0.3
         with pytest.raises(ParseStopped):
             pool.parse(path, "a.txt", stopped=lambda: time.monotonic() > unwanted)
-        assert time.monotonic() - unwanted < 2
+        assert time.monotonic() - unwanted < HELD_S
         assert not child.running()
         assert pool.parse(path, "a.txt").blocks
 
@@ -186,28 +187,27 @@ def test_cancelling_during_embedding_stops_the_calls_and_keeps_the_live_version(
     version_id = house.add("plan.txt", LONG)
     document = house.documents.find(house.collection.id, "plan.txt")
     thread = _drain_aside(house, embedder)
-    assert embedder.holding.wait(20)
+    assert embedder.holding.wait(HELD_S)
     house.documents.cancel(document.id)
-    time.sleep(1.5)  # a look for cancelled versions comes once a second
+    time.sleep(4.0)  # a look for cancelled versions comes once a second
     calls = embedder.calls
     embedder.go.set()
-    thread.join(20)
+    thread.join(HELD_S)
     assert embedder.calls == calls
     assert house.live() == before == house.in_vectors()
     assert house.documents.get(document.id).state is DocumentState.READY
     assert house.documents.get_many([version_id]) == {}
 
 
-def test_stopping_during_a_long_parse_ends_within_two_seconds_and_counts_no_attempt(house) -> None:
+def test_stopping_during_a_long_parse_does_not_wait_for_it_and_counts_no_attempt(house) -> None:
     version_id = house.add("slow.txt", "Some text.")
     house.parsers = HeldParser(house.parsers)
     stop = threading.Event()
     thread = _drain_aside(house, FakeEmbedder(), stop)
-    assert house.parsers.parsing.wait(10)
-    began = time.monotonic()
+    assert house.parsers.parsing.wait(HELD_S)
     stop.set()
-    thread.join(10)
-    assert time.monotonic() - began < 2
+    thread.join(HELD_S)
+    assert not thread.is_alive()
     row = house.documents.find(house.collection.id, "slow.txt")
     assert (row.state, row.attempts, row.lost_in, row.error) == (DocumentState.QUEUED, 0, (), None)
     assert house.documents.get_many([version_id])[version_id].progress == 0.0
@@ -218,13 +218,12 @@ def test_stopping_while_the_embedder_takes_long_does_not_wait_for_it(house) -> N
     embedder = HeldEmbedder()
     stop = threading.Event()
     thread = _drain_aside(house, embedder, stop)
-    assert embedder.holding.wait(10)
-    began = time.monotonic()
+    assert embedder.holding.wait(HELD_S)
     stop.set()
-    thread.join(10)
-    took = time.monotonic() - began
+    thread.join(HELD_S)
+    ended = not thread.is_alive()
     embedder.go.set()
-    assert took < 2.5
+    assert ended
 
 
 # ------------------------------------------------------------------ parts that go away

@@ -275,7 +275,7 @@ def test_a_converter_that_misbehaves_costs_one_document(
     started = time.monotonic()
     with pytest.raises(error, match=message):
         made_of(stand_in, what, tmp_path)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120
     assert list(stand_in.folder.iterdir()) == []
 
 

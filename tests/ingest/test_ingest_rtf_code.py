@@ -126,7 +126,7 @@ def test_a_nesting_bomb_ends_in_a_clear_error(parse) -> None:
     started = time.monotonic()
     with pytest.raises(UnreadableError, match=r"'a\.rtf'.*groups stand inside"):
         parse("a.rtf", b"{\\rtf1 " + b"{" * 2_000_000 + b"words" + b"}" * 2_000_000)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(

@@ -318,7 +318,7 @@ def test_a_bomb_of_threads_ends_with_its_parser(taken_over: ParserPool, place: P
     started = time.monotonic()
     with pytest.raises(UnreadableError):
         taken_over.parse(place / "document", json.dumps({"do": "threads"}))
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 120
     assert taken_over.parse(place / "document", "a.txt").blocks[0].text == "Some words."
 
 

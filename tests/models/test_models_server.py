@@ -117,7 +117,7 @@ def test_a_client_that_goes_away_frees_the_model(http: httpx.Client) -> None:
             http.post("/v1/chat/completions", json={**body, "max_tokens": 200, "stream": stream}, timeout=0.3).read()
         started = time.monotonic()
         http.post("/v1/chat/completions", json={"model": body["model"], "messages": HI, "max_tokens": 1})
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30
 
 
 def test_questions_are_embedded_while_documents_are_ingested(client: ModelsClient) -> None:
