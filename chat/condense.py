@@ -60,6 +60,8 @@ def condense(
     if terms and glossary_words(question, terms) and not _points_back(question):
         return question
     topic = asked[-1]
+    if detect_language(topic) != detect_language(question) and not _points_back(question):
+        return question  # who changes the language and points at nothing asks something new
     if needs_history(topic) and len(asked) > 1:
         topic = f"{_topic_words(asked[-2], question + topic)} {topic}"
     own = [word for word in glossary_words(topic, terms) if fold(word) not in fold(question)]

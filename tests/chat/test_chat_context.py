@@ -200,6 +200,12 @@ def test_the_topic_is_carried_over_without_doubling() -> None:
 # ------------------------------------------------------------------ evidence
 
 
+def test_a_question_in_another_language_that_points_at_nothing_stands_alone() -> None:
+    history = [ChatTurn("user", "北京的住宿费标准是每晚多少？")]
+    assert condense("How long is the warranty?", history) == "How long is the warranty?"
+    assert "北京" in condense("Does it include breakfast?", history)
+
+
 def test_evidence_counts_rare_words_more_and_names_the_missing(scored: Any) -> None:
     ranked = scored("the pump costs money", "pump filter", "pump oil")
     both = weigh(segment("pump turbine"), ranked, 0.9)
