@@ -27,9 +27,9 @@ MAX_WAITING = 64
 MAX_WAITING_PER_USER = 8
 _POLL_S = 0.02
 _IDLE_S = 0.5
-_WARM_UP_TOKENS = 256
+_WARM_UP_TOKENS = 1024
 _WARM_UP_STEP = 64
-_WARM_UP_S = 0.5
+_WARM_UP_S = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -293,9 +293,12 @@ class LlamaCppModel:
             raise Aborted
 
     def _warm_up(self) -> float:
-        """Prompt tokens per second over a short text, after a first call that pays for allocations."""
+        """Prompt tokens per second over a text as long as a prompt, after a first call that pays for allocations.
+
+        A short text says too much: each further token looks back at all before it.
+        """
         words = self._native.tokenize("The policy applies to all employees. ", False)
-        tokens = (words * _WARM_UP_TOKENS)[:_WARM_UP_TOKENS]
+        tokens = (words * _WARM_UP_TOKENS)[: min(_WARM_UP_TOKENS, self._native.window // 2)]
         self._native.append(tokens[:_WARM_UP_STEP])
         self._native.wait()
         self._native.forget()
