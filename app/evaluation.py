@@ -96,7 +96,6 @@ def evaluate_answers(
 
 def measure_answers(alioth: Alioth, files: Files, mode: AnswerMode) -> Measured:
     """Ingest the documents into a temporary collection and let every question be answered."""
-    from app.quality_work import answerer_with
     from evals import answers
     from evals.sets import load_documents, load_questions, sample
 
@@ -106,7 +105,7 @@ def measure_answers(alioth: Alioth, files: Files, mode: AnswerMode) -> Measured:
         report = answers.evaluate_answers(
             builder(alioth),
             alioth.retriever,
-            answerer_with(alioth),
+            alioth.answerer_with,
             documents,
             questions,
             limit=files.limit,

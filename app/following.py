@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,13 +131,6 @@ class _Follower(threading.Thread):
         with contextlib.suppress(AliothError):  # the database is away, too
             self._alioth.watches.note(self._source_id, self._alioth.worker_name, error)
             self._told = error.message
-
-
-@contextlib.contextmanager
-def following(alioth: Alioth) -> Iterator[Followers]:
-    """Follow sources beside the work."""
-    with Followers(alioth) as followers:
-        yield followers
 
 
 def _sees(kind: str, place: str) -> bool:

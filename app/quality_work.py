@@ -24,8 +24,6 @@ from storage.quality_runs import Run, RunStore
 
 if TYPE_CHECKING:
     from app.wiring import Alioth
-    from chat.answer import Answerer
-    from chat.retrieve import Searches
 
 log = logging.getLogger(__name__)
 
@@ -131,15 +129,7 @@ def _measure(alioth: Alioth, collection: Collection, run: Run) -> Measure:
     if run.kind == "retrieval":
         return lambda asked: retrieval.ask(alioth.retriever, corpus, question_of(asked, "run"))
     mode = AnswerMode(run.settings.get("mode", AnswerMode.AUTOMATIC))
-    make = answerer_with(alioth)
-    return lambda asked: answers.ask(make, alioth.retriever, corpus, question_of(asked, "run"), mode)
-
-
-def answerer_with(alioth: Alioth) -> Callable[[Searches], Answerer]:
-    """Makes this process's answerer over another retriever."""
-    from chat.answer import Answerer
-
-    return lambda retriever: Answerer(alioth.settings.chat, retriever, alioth.chunks, alioth.llm, alioth.glossary)
+    return lambda asked: answers.ask(alioth.answerer_with, alioth.retriever, corpus, question_of(asked, "run"), mode)
 
 
 @contextlib.contextmanager

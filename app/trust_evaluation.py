@@ -11,7 +11,6 @@ from core.types import AnswerMode
 
 if TYPE_CHECKING:
     from app.wiring import Alioth
-    from chat.answer import Answerer
     from chat.retrieve import Searches
     from chat.verify import Embed
 
@@ -53,7 +52,7 @@ def injection(
         return evaluate_injection(
             builder(alioth),
             alioth.retriever,
-            lambda retriever, guard: _answerer(alioth, retriever, guard),
+            alioth.answerer_with,
             load_attacks(folder),
             modes,
             limit=limit,
@@ -81,7 +80,7 @@ def modes(alioth: Alioth, files: Files, asked: Sequence[AnswerMode]) -> dict[str
         return evaluate_modes(
             builder(alioth),
             alioth.retriever,
-            lambda retriever: _answerer(alioth, retriever),
+            alioth.answerer_with,
             load_documents(files.documents),
             load_questions(files.questions),
             asked,
@@ -139,7 +138,7 @@ def ablation(alioth: Alioth, files: Files, generated: int) -> dict[str, Any]:
         return evaluate_ablation(
             builder(alioth),
             retriever_with,
-            lambda retriever: _answerer(alioth, retriever),
+            alioth.answerer_with,
             load_documents(files.documents),
             load_questions(files.questions),
             limit=files.limit,
@@ -150,9 +149,3 @@ def ablation(alioth: Alioth, files: Files, generated: int) -> dict[str, Any]:
     finally:
         for retriever in made:
             retriever.close()
-
-
-def _answerer(alioth: Alioth, retriever: Searches, guard: bool = True) -> Answerer:
-    from chat.answer import Answerer
-
-    return Answerer(alioth.settings.chat, retriever, alioth.chunks, alioth.llm, alioth.glossary, guard=guard)

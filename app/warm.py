@@ -36,10 +36,12 @@ def warm_when_ready(alioth: Alioth, stop: threading.Event) -> threading.Thread:
 
     def run() -> None:
         for _ in range(int(_WAIT_S / _LOOK_S)):
-            if _ready(alioth):
+            if is_ready(alioth):
                 break
             if stop.wait(_LOOK_S):
                 return
+        else:
+            return  # nothing is started for this alone
         try:
             warm(alioth)
         except Exception as error:  # the first question says it to a person
@@ -50,7 +52,8 @@ def warm_when_ready(alioth: Alioth, stop: threading.Event) -> threading.Thread:
     return thread
 
 
-def _ready(alioth: Alioth) -> bool:
+def is_ready(alioth: Alioth) -> bool:
+    """Whether Chroma is there and the models are loaded; starts neither."""
     if not (alioth.is_there("chroma") and alioth.is_there("models")):
         return False
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from auth.permissions import Permissions
     from chat.answer import Answerer
     from chat.events import AnswerEvent
-    from chat.retrieve import Retriever
+    from chat.retrieve import Retriever, Searches
     from chat.running import RunningAnswers
     from chat.tasks.document_tasks import DocumentTasks
     from ingest.doorbell import Doorbell
@@ -335,9 +335,13 @@ class Alioth:
 
     @cached_property
     def answerer(self) -> Answerer:
+        return self.answerer_with(self.retriever)
+
+    def answerer_with(self, retriever: Searches, guard: bool = True) -> Answerer:
+        """An answerer that searches through another retriever; see `chat.prompt.build_prompt` for `guard`."""
         from chat.answer import Answerer
 
-        return Answerer(self.settings.chat, self.retriever, self.chunks, self.llm, self.glossary)
+        return Answerer(self.settings.chat, retriever, self.chunks, self.llm, self.glossary, guard=guard)
 
     @cached_property
     def tasks(self) -> DocumentTasks:

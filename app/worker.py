@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from app.following import following
+from app.following import Followers
 from app.quality_work import working as evaluating
 from app.wiring import Alioth
 from core.errors import AliothError, IndexUnavailableError, StoreUnavailableError
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings()
         configure_logging(settings.log, settings.home / "logs", "worker")
         alioth = Alioth(settings, start_services=not options.supervised)
-        with _clearing(alioth), following(alioth), evaluating(alioth):
+        with _clearing(alioth), Followers(alioth), evaluating(alioth):
             _bell(alioth).serve(lambda stop: work(alioth, stop), lambda: outstanding(alioth))
         alioth.close()
     except AliothError as error:

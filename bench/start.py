@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from app.services import choose_port
 from app.serving import HELP_COLLECTION
-from app.warm import warm
+from app.warm import is_ready, warm
 from app.wiring import Alioth
 from chat.events import Text
 from core.settings import load_settings
@@ -58,7 +58,7 @@ def _serve_once(port: int, question: str | None) -> tuple[float, float, float, f
     try:
         _until(lambda: _answers(port))
         page = time.monotonic() - began
-        _until(lambda: _loaded(alioth))
+        _until(lambda: is_ready(alioth))
         models = time.monotonic() - began
         warm(alioth)
         if question is None:
@@ -87,13 +87,6 @@ def _answers(port: int) -> bool:
     except urllib.error.HTTPError as error:
         return error.code == 401  # the sign-in page
     except OSError:
-        return False
-
-
-def _loaded(alioth: Alioth) -> bool:
-    try:
-        return bool(alioth.models.health()["ready"])
-    except Exception:  # not there yet, in whatever way
         return False
 
 

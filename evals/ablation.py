@@ -13,15 +13,15 @@ import chat.refuse
 import chat.retrieve
 import chat.support
 import storage.keyword
-from chat.retrieve import NO_FILTERS, Retrieval, Searches
+from chat.retrieve import Searches
 from chat.verify import sentences_of
 from core.errors import ModelUnavailableError
-from core.filters import Filters
 from core.types import AnswerMode, Collection, ScoredChunk, SentenceCheck, Verdict
 from evals import answers, retrieval
 from evals.answers import Answers
 from evals.corpus import CorpusBuilder
 from evals.retrieval import Progress
+from evals.scoped import PassingRetriever
 from evals.sets import EvalDocument, EvalQuestion, sample
 from models.protocols import Embedder
 
@@ -49,23 +49,8 @@ class Stage:
     mode: AnswerMode = AnswerMode.QUOTE
 
 
-class WithoutReading:
+class WithoutReading(PassingRetriever):
     """A retriever whose embedder chooses no quotes."""
-
-    def __init__(self, retriever: Searches) -> None:
-        self._retriever = retriever
-
-    def retrieve(
-        self,
-        query: str,
-        collections: Sequence[Collection],
-        k: int = 10,
-        *,
-        typed: str = "",
-        filters: Filters = NO_FILTERS,
-    ) -> Retrieval:
-        """As the retriever itself."""
-        return self._retriever.retrieve(query, collections, k, typed=typed, filters=filters)
 
     def reading_embedder(self, collection: Collection, text: str) -> Embedder | None:
         """None: nothing is compared."""

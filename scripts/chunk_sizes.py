@@ -20,11 +20,11 @@ from typing import Any
 
 from app.evaluation import builder
 from app.wiring import Alioth
-from chat.retrieve import NO_FILTERS, Retrieval, Retriever
-from core.filters import Filters
+from chat.retrieve import Retrieval
 from core.settings import load_settings
 from core.types import Collection
 from evals import metrics, retrieval
+from evals.scoped import PassingRetriever
 from evals.sets import EvalDocument, EvalQuestion, load_documents, load_questions, sample
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,27 +88,14 @@ def _measure(folder: Path, size: int, overlap: int, most_characters: int, most_q
         alioth.close()
 
 
-class _Recorder:
+class _Recorder(PassingRetriever):
     """The product's retriever; remembers what it gave last."""
 
-    def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
-        self.last: Retrieval | None = None
+    last: Retrieval | None = None
 
-    def retrieve(
-        self,
-        query: str,
-        collections: Sequence[Collection],
-        k: int = 10,
-        *,
-        typed: str = "",
-        filters: Filters = NO_FILTERS,
-    ) -> Retrieval:
-        self.last = self._retriever.retrieve(query, collections, k, typed=typed, filters=filters)
+    def retrieve(self, query: str, collections: Sequence[Collection], k: int = 10, **given: Any) -> Retrieval:
+        self.last = super().retrieve(query, collections, k, **given)
         return self.last
-
-    def reading_embedder(self, collection: Collection, text: str) -> Any:
-        return self._retriever.reading_embedder(collection, text)
 
 
 def _within(found: Retrieval | None, alioth: Alioth, tokens: int) -> list[str]:

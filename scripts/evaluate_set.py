@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from app.evaluation import builder
-from app.quality_work import answerer_with
 from app.wiring import Alioth
 from core.settings import load_settings
 from core.types import AnswerMode
@@ -74,7 +73,7 @@ def _plain(questions: Sequence[EvalQuestion], count: int) -> list[EvalQuestion]:
 def _answers(
     alioth: Alioth, corpus: Corpus, questions: Sequence[EvalQuestion], kind: str, mode: AnswerMode, out: Path
 ) -> None:
-    make = answerer_with(alioth)
+    make = alioth.answerer_with
     rows = [answers.ask(make, alioth.retriever, corpus, question, mode) for question in questions]
     _write(out, kind, rows, answers.report, corpus)
 

@@ -152,9 +152,9 @@ def _unfound(collection: Collection, chunks: ChunkStore, vectors: VectorIndex, i
     wanted = dict(zip(kept, rows, strict=True))
     there = dict(zip(*vectors.read(collection.vector_key, kept), strict=True))
     alike = {i for i in kept if i in there and float(there[i] @ wanted[i]) > 1.0 - _ROUNDING}
-    still = [i for i in kept if i in set(chunks.live_ids(collection.index_id).tolist())]
-    wrong = [i for i in still if i not in alike]
-    unreached = [i for i in still if i in alike]
+    live = set(chunks.live_ids(collection.index_id).tolist())
+    wrong = [i for i in kept if i in live and i not in alike]
+    unreached = [i for i in kept if i in live and i in alike]
     return [
         *_ids("vector_wrong", collection, np.array(wrong, dtype=np.int64), "vectors are others than the database has"),
         *_ids("vector_unreached", collection, np.array(unreached, dtype=np.int64), "vectors are reached by no search"),
