@@ -59,4 +59,5 @@ class Coverage:
 
 def unkilled(roles: Iterable[str]) -> list[str]:
     """Kinds of processes of which none is among `roles`."""
-    return [role for role in OUTSIDE if role not in set(roles)]
+    killed = set(roles)
+    return [role for role in OUTSIDE if role not in killed]

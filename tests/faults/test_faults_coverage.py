@@ -41,7 +41,7 @@ def test_on_postgresql_no_place_in_the_folder_store_is_waited_for() -> None:
 
 def test_kinds_of_processes_that_nobody_killed_are_told() -> None:
     assert unkilled(["worker", "chroma", "worker"]) == ["models", "parser child", "submitter"]
-    assert unkilled(OUTSIDE) == []
+    assert unkilled(role for role in OUTSIDE) == []
 
 
 @pytest.mark.parametrize(
