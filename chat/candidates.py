@@ -41,12 +41,16 @@ class Asked:
 
 @dataclass(slots=True)
 class Found:
-    """One embedder's candidates by chunk id, joined to live rows. exact: share of the exact terms that a chunk has."""
+    """One embedder's candidates by chunk id, joined to live rows.
+
+    exact: share of the exact terms that a chunk has. among: keyword score by rarity among the candidates.
+    """
 
     chunks: dict[int, StoredChunk]
     dense: dict[int, float]
     keyword: dict[int, float]
     exact: dict[int, float] = field(default_factory=dict)
+    among: dict[int, float] = field(default_factory=dict)
     ranking: list[tuple[int, float]] = field(default_factory=list)
     unknown: float = 1.0
     dense_share: float = 0.0

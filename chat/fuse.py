@@ -14,6 +14,9 @@ DENSE_SHARE_BLIND = 0.1
 RANK_OFFSET = 60
 FOLLOW_UP_SHARE = 0.3
 """Weight of a follow-up as it was typed, beside its stand-alone form."""
+AMONG_SHARE = 0.5
+"""Of the keyword score: by how rare words are among the candidates, beside how rare they are in the whole index.
+docs/decisions/0021-rarity-among-candidates.md"""
 EXACT_WEIGHTS = {
     "phrase": 1.0,
     "mail": 1.0,
@@ -46,21 +49,28 @@ def fuse(
     share: float,
     exact: Mapping[int, float] | None = None,
     exact_weight: float = 0.0,
+    among: Mapping[int, float] | None = None,
 ) -> list[tuple[int, float]]:
     """(chunk id, score) of every chunk either list knows, best first, ties by smaller id; scores from 0.0 to 1.0.
 
     Dense scores are stretched over their range in this list, keyword scores are divided by the best one, so that a
     chunk without any of the question's words keeps zero. A chunk absent from `dense` counts as its lowest score.
     exact: share of what is to be found to the letter that a chunk has; comes on top, `exact_weight` for all of it.
+    among: keyword scores by rarity among these chunks (`chat.rarity`); makes up `AMONG_SHARE` of the keyword score.
     """
     lifted = exact or {}
     low = min(dense.values(), default=0.0)
     width = max(dense.values(), default=0.0) - low
     best = max(keyword.values(), default=0.0)
+    local = among or {}
+    best_local = max(local.values(), default=0.0)
+    part = AMONG_SHARE if best_local > 0 else 0.0
     scores: dict[int, float] = {}
     for chunk_id in dense.keys() | keyword.keys():
         near = (dense[chunk_id] - low) / width if chunk_id in dense and width > 0 else float(chunk_id in dense)
         words = max(0.0, keyword.get(chunk_id, 0.0)) / best if best > 0 else 0.0
+        if part:
+            words = (1.0 - part) * words + part * local.get(chunk_id, 0.0) / best_local
         scores[chunk_id] = share * near + (1.0 - share) * words + exact_weight * lifted.get(chunk_id, 0.0)
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 

@@ -13,11 +13,13 @@ from chat.candidates import CANDIDATES, MOST_CANDIDATES, Asked, Candidates, Foun
 from chat.exact import Exact, exact_terms, glossary_terms
 from chat.fuse import EXACT_WEIGHTS, READS, blend, dense_share, fuse, merge_by_rank
 from chat.glossary import Expansion, expand, named_by, stand_ins, tokens_of, widened
+from chat.pointers import pointing, topic_serves
 from chat.ports import ChunkReader, DocumentFilter, GlossaryReader, KeywordSearch, VectorSearch
+from chat.rarity import among
 from chat.refuse import MEASURED_EMBEDDERS, Evidence, weigh
 from chat.subjects import subjects_of
 from chat.suppress import without_repeats
-from core.errors import ModelUnavailableError
+from core.errors import AliothError, ModelUnavailableError
 from core.filters import Filters
 from core.text import detect_language, fold, present, segment
 from core.types import Collection, GlossaryTerm, ScoredChunk
@@ -51,6 +53,7 @@ class Trace:
     selected: tuple[int, int] | None = None
     scored_all: bool = False
     reranker: str = ""
+    reranker_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Retrieval:
     """results: best first. timings: seconds by stage. degraded: the embedder was away, keywords alone ranked.
 
     vectors: the question's vector by embedding space (`Fingerprint.space`), so that nobody embeds it again. question:
-    with the glossary's other words behind it.
+    with the glossary's other words behind it. query: the form of the question that these are the results of.
     """
 
     results: list[ScoredChunk]
@@ -68,6 +71,7 @@ class Retrieval:
     vectors: Mapping[tuple[object, ...], Vector] = field(default_factory=dict)
     question: str = ""
     trace: Trace = Trace()
+    query: str = ""
 
 
 class Searches(Protocol):
@@ -130,8 +134,10 @@ class Retriever:
         Texts that repeat a better one's are left out. Collections of different embedders are merged by rank.
 
         Args:
-            typed: a follow-up as it was typed, beside its stand-alone form `query`: both are searched and their
-                rankings blended, so that a bad stand-alone form cannot lose what the question itself finds.
+            typed: a question as it was typed, beside its form `query` with the topic of the conversation. Both are
+                searched. Where the topic belongs to it, the rankings are blended, so that a bad form cannot lose what
+                the question itself finds; where no passage has both, the conversation went on to something else, and
+                the question as it was typed is all that counts. `Retrieval.query` says which.
             filters: only documents that pass; which of them answers is as exact as without.
 
         Raises:
@@ -149,15 +155,20 @@ class Retriever:
             groups.setdefault(collection.fingerprint.space, []).append(collection)
         vectors: dict[tuple[object, ...], Vector] = {}
         ranked, found = self._ranked(asked, groups, filters, timings, vectors)
+        ranked_for_evidence = ranked
         if typed and typed != query:
-            alone, _ = self._ranked(_asked(typed, terms), groups, filters, timings, {})
-            ranked_for_evidence = ranked
-            ranked = blend(ranked[:CANDIDATES], alone[:CANDIDATES])
-        else:
-            ranked_for_evidence = ranked
+            bare, own_vectors = _asked(typed, terms), dict[tuple[object, ...], Vector]()
+            alone, own_found = self._ranked(bare, groups, filters, timings, own_vectors)
+            both = blend(ranked[:CANDIDATES], alone[:CANDIDATES])
+            if _topic_serves(typed, bare, asked, both):
+                ranked = both
+            else:
+                query, asked, ranked, found, vectors = typed, bare, alone, own_found, own_vectors
+                ranked_for_evidence = alone
+        reranker_problem = ""
         if self._reranker is not None:
             with timed(timings, "rerank"):
-                ranked = _reranked(self._reranker, query, ranked)
+                ranked, reranker_problem = _reranked_if_it_answers(self._reranker, query, ranked)
         with timed(timings, "evidence"):
             evidence = _evidence(asked, ranked_for_evidence, found)
         with timed(timings, "suppress"):
@@ -173,9 +184,11 @@ class Retriever:
             selected=_selected(found) if filters else None,
             scored_all=bool(found) and all(f.scored_all for f in found),
             reranker=self._reranker.id if self._reranker else "",
+            reranker_problem=reranker_problem,
         )
         degraded = any(f.degraded for f in found)
-        return Retrieval(results, evidence, timings, degraded, vectors, widened(query, asked.expansions), trace)
+        question = widened(query, asked.expansions)
+        return Retrieval(results, evidence, timings, degraded, vectors, question, trace, query)
 
     def reading_embedder(self, collection: Collection, text: str) -> Embedder | None:
         """The collection's embedder if it reads this text, else None."""
@@ -227,7 +240,8 @@ class Retriever:
         with timed(timings, "fuse"):
             found.dense_share = dense_share(unknown) if vector is not None else 0.0
             weight = max((EXACT_WEIGHTS[term.kind] for term in asked.exact), default=0.0)
-            found.ranking = fuse(found.dense, found.keyword, found.dense_share, found.exact, weight)
+            found.among = among(asked.tokens, list(found.chunks.values()), stand_ins(asked.expansions))
+            found.ranking = fuse(found.dense, found.keyword, found.dense_share, found.exact, weight, found.among)
         return found, vector
 
     def _filtered(
@@ -247,6 +261,14 @@ def _asked(query: str, terms: Sequence[GlossaryTerm]) -> Asked:
     written = {fold(term.text) for term in exact}
     exact += glossary_terms([one.found for one in expansions if one.found not in written])
     return Asked(query, tuple(tokens), expansions, exact)
+
+
+def _topic_serves(typed: str, bare: Asked, asked: Asked, ranked: Sequence[ScoredChunk]) -> bool:
+    if not ranked:
+        return True
+    best = ranked[0].chunk
+    carried = set(asked.tokens) - set(bare.tokens)
+    return topic_serves(pointing(typed), bare.tokens, carried, f"{best.title} {best.context} {best.text}")
 
 
 def _merged(found: Sequence[Found], tokens: Sequence[str]) -> list[ScoredChunk]:
@@ -282,6 +304,17 @@ def _evidence(asked: Asked, ranked: Sequence[ScoredChunk], found: Sequence[Found
     return weigh(asked.tokens, ranked, similarity, foreign, subjects, stand_ins(asked.expansions))
 
 
+def _reranked_if_it_answers(
+    reranker: Reranker, query: str, ranked: Sequence[ScoredChunk]
+) -> tuple[list[ScoredChunk], str]:
+    """In the reranker's order; as they were, with the reason, when it fails: a question never fails with it."""
+    try:
+        return _reranked(reranker, query, ranked), ""
+    except AliothError as error:
+        log.warning("The reranker is left out: %s", error)
+        return list(ranked), str(error)
+
+
 def _reranked(reranker: Reranker, query: str, ranked: Sequence[ScoredChunk]) -> list[ScoredChunk]:
     """The best ones in the reranker's order (ties stay), the others behind them as they were."""
     head, tail = list(ranked[:RERANKED]), list(ranked[RERANKED:])
@@ -302,7 +335,8 @@ def _reranked(reranker: Reranker, query: str, ranked: Sequence[ScoredChunk]) -> 
 
 def _stages(found: Found, chunk_id: int, score: float) -> Mapping[str, float]:
     stages = {"fused": score}
-    for name, figures in (("dense", found.dense), ("keyword", found.keyword), ("exact", found.exact)):
+    given = (("dense", found.dense), ("keyword", found.keyword), ("among", found.among), ("exact", found.exact))
+    for name, figures in given:
         if chunk_id in figures:
             stages[name] = figures[chunk_id]
     return stages

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat.condense import condense, needs_history
+from chat.condense import condense
 from chat.context import build_context, single_sources, token_budget
 from chat.langchain import AliothRetriever
 from chat.prompt import build_prompt
@@ -159,33 +159,6 @@ def test_quotes_are_always_words_of_their_passage_and_few(texts: list[str], ques
 
 
 # ------------------------------------------------------------------ follow-ups
-
-
-@pytest.mark.parametrize(
-    "question",
-    [
-        "How much does it cost?",
-        "And the second one?",
-        "Why?",
-        "它的净利润是多少？",
-        "那上海呢？",
-        "该公司成立于哪一年？",
-    ],
-)
-def test_questions_that_point_back_need_the_history(question: str) -> None:
-    assert needs_history(question)
-
-
-@pytest.mark.parametrize(
-    "question",
-    [
-        "How many days of paid annual leave do employees receive?",
-        "华夏娱乐有限公司2020年的净利润是多少？",
-        "What is the capital city of Norway called?",
-    ],
-)
-def test_questions_that_stand_alone_are_left_alone(question: str) -> None:
-    assert condense(question, [ChatTurn("user", "What about pumps in Oslo?")]) == question
 
 
 def test_the_topic_is_carried_over_without_doubling() -> None:

@@ -98,7 +98,7 @@ def test_filters_do_not_open_other_collections(filtered: Retriever, shelf: Mappi
 def test_a_follow_up_finds_what_it_says_itself_beside_its_stand_alone_form(
     filtered: Retriever, shelf: Mapping[str, Collection]
 ) -> None:
-    bad, typed = "pump filter cleaned", "When must sick leave be reported?"
+    bad, typed = "pump filter cleaned", "And when must sick leave be reported?"
     found = filtered.retrieve(bad, [shelf["handbook"]], 3, typed=typed)
     assert any("Sick leave" in item.chunk.text for item in found.results)
     alone = filtered.retrieve(bad, [shelf["handbook"]], 3)

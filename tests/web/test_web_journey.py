@@ -183,7 +183,7 @@ def upload(page: Page) -> None:
     shot(page, "03_uploading")
     page.wait_for_function(
         "() => (document.body.innerText.match(/可用\\n/g) || []).length >= 2"
-        " && document.body.innerText.includes('文件损坏')",
+        " && document.body.innerText.includes('PDF 已损坏')",
         timeout=SLOW_MS,
     )
     assert page.get_by_text("同名文档已存在").count() == 0
@@ -243,6 +243,11 @@ def test_from_the_set_up_link_to_cited_answers_in_both_languages(served: Served,
     choose_mode(page, "组织语言")
     generated = ask(page, "How many days after the trip do employees send their receipts?", "11_generated")
     assert "摘录文档原句" not in generated and len(generated) > 20
+    page.wait_for_function(
+        "() => { const newest = [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1);"
+        " const place = newest.getBoundingClientRect(); return place.bottom > 0 && place.bottom <= innerHeight; }",
+        timeout=SLOW_MS,
+    )
 
     assert "c=" in page.url
     page.reload()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from math import ceil
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.answering import resolved
 from app.web import state
 from app.web.failures import shown
 from app.web.render import answer_html, question_html
 from app.web.views.answer import show_answer
+from app.web.views.generation import conversation_button, keep_for
 from app.web.views.narrow import choose_filters, hand_filters_on
 from core.errors import AliothError, NotFoundError
 from core.filters import Filters
@@ -41,19 +44,22 @@ def page() -> None:
     if not collections:
         return
     with st.bottom:
-        wide, middle, narrow = st.columns((3, 1.2, 1.2), vertical_alignment="bottom")
+        wide, middle, narrow, last = st.columns((3, 1.2, 1.2, 1.2), vertical_alignment="bottom")
         with wide:
             chosen = _choose(conversation, collections, who)
         with middle:
             filters = choose_filters(_filter_key(conversation), chosen, _last_filters(messages))
         with narrow:
             mode = _mode()
-        question = st.chat_input(
-            state.t("chat.placeholder"),
-            max_chars=state.alioth().settings.chat.max_question_chars,
-            disabled=running is not None or not chosen,
-            key="question",
-        )
+        with last:
+            conversation_button(conversation, chosen)
+    # outside `st.bottom`: only then does Streamlit keep the page at its newest message
+    question = st.chat_input(
+        state.t("chat.placeholder"),
+        max_chars=state.alioth().settings.chat.max_question_chars,
+        disabled=running is not None or not chosen,
+        key="question",
+    )
     if question and question.strip():
         with shown():
             _ask(question.strip(), conversation, chosen, who, mode, filters)
@@ -120,9 +126,15 @@ def _follow(message_id: str, conversation_id: str) -> None:
         st.html(f'<div class="al-typing">{answer_html(snapshot.text)}</div>')
     else:
         stage = state.t(f"stage.{snapshot.stage or 'retrieve'}")
-        st.caption(state.t("chat.queue", place=snapshot.place) if snapshot.place else stage)
+        st.caption(_queue_text(snapshot.place, snapshot.wait_s) if snapshot.place else stage)
     if st.button(state.t("chat.stop"), icon=":material/stop_circle:", key=f"stop_{message_id}"):
         alioth.running.stop(message_id)
+
+
+def _queue_text(place: int, seconds: float) -> str:
+    if seconds < 1:
+        return state.t("chat.queue", place=place)
+    return state.t("chat.queue_wait", place=place, seconds=ceil(seconds))
 
 
 def _choose(conversation: Conversation | None, collections: list[Collection], who: Principal) -> list[Collection]:
@@ -177,10 +189,14 @@ def _ask(
     earlier = [m for m in alioth.conversations.messages(conversation.id) if m.state != "streaming" and m.text]
     history = [ChatTurn(message.role, message.text) for message in earlier[-HISTORY:]]
 
-    def narrowed(stop: threading.Event) -> Iterator[AnswerEvent]:
-        return alioth.answerer.answer(question, allowed, history, mode, stop, who.user_id, filters)
-
     try:
+        if fresh:
+            keep_for(conversation)
+        how = resolved(alioth, allowed, conversation.id)
+
+        def answer(stop: threading.Event) -> Iterator[AnswerEvent]:
+            return alioth.answerer.answer(question, allowed, history, mode, stop, who.user_id, filters, how)
+
         alioth.running.start(
             conversation.id,
             who.user_id,
@@ -188,7 +204,7 @@ def _ask(
             allowed,
             history,
             mode,
-            make=narrowed if filters else None,
+            make=answer if filters or how != resolved(alioth, []) else None,
         )
     except AliothError:
         if fresh:
