@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -10,12 +11,15 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from app.other_engines import is_remote, remote_embedder, remote_llm, serve_others
 from core.errors import AliothError, InputError, NotFoundError
 from core.log import configure_logging
 from core.settings import Settings, load_settings
+from models.llm_record import LlmRecord, load_events
 
 if TYPE_CHECKING:
     import uvicorn
@@ -52,6 +56,7 @@ class ModelServer:
         self._ready_fd = ready_fd
         self._stop = threading.Event()
         self._loading = True
+        self._record = LlmRecord(settings.home)
 
     def run(self) -> int:
         from models.service import Served, serve
@@ -65,7 +70,7 @@ class ModelServer:
         thread = threading.Thread(target=server.run, args=([bound],), name="http", daemon=True)
         thread.start()
         try:
-            swap = load(self._settings, served)
+            swap = load(self._settings, served, self._record)
             self._loading = False
             self._announce(bound)
             while thread.is_alive() and not self._stop.is_set():
@@ -74,6 +79,7 @@ class ModelServer:
         except _StoppedWhileLoading:
             log.info("stopped while loading")
         finally:
+            self._record.ended()
             server.should_exit = True
             thread.join(_GRACE_S + 2)
         return 0 if self._stop.is_set() else 1
@@ -102,10 +108,11 @@ class _StoppedWhileLoading(BaseException):
     pass
 
 
-def load(settings: Settings, served: Served) -> LlmSwap:
+def load(settings: Settings, served: Served, record: LlmRecord) -> LlmSwap:
     """Load LLM and first embedder into `served`, which loads others on demand.
 
-    The owner of the LLM is returned because it must be closed.
+    The owner of the LLM is returned because it must be closed. A language model that failed twice in a row is passed
+    over for the last one that answered.
 
     Raises:
         WeightsError: a file is missing or of another sha256 than pinned.
@@ -119,8 +126,13 @@ def load(settings: Settings, served: Served) -> LlmSwap:
 
     chosen, home = settings.models, settings.home
     _require_role(settings)
-    weights.resolve(chosen.embedder, home)  # a missing file is told before the LLM is loaded
-    weights.resolve(chosen.llm, home)
+    if not is_remote(chosen.embedder):
+        weights.resolve(chosen.embedder, home)  # a missing file is told before the LLM is loaded
+    record.begin()
+    first = chosen.llm if is_remote(chosen.llm) else record.choose(chosen.llm)
+    with _failures_of(first, record):
+        if not is_remote(first):
+            weights.resolve(first, home)
     threads, gate = chosen.threads or physical_cores(), ComputeGate()
 
     def embedder_of(model_id: str) -> ServedEmbedder:
@@ -130,12 +142,25 @@ def load(settings: Settings, served: Served) -> LlmSwap:
         return _load_llm(settings, model_id, threads, gate)
 
     embedder = embedder_of(chosen.embedder)
-    swap = LlmSwap(served, llm_of, former_llms(home))
-    swap.start(chosen.llm)
+    swap = LlmSwap(served, llm_of, former_llms(home) | {chosen.llm}, record)
+    with _failures_of(first, record):
+        swap.start(first)
     served.others = Embedders(embedder_of)
-    served.embedder, served.swap = embedder, swap
+    served.embedder, served.swap, served.watch = embedder, swap, record.watch
     swap.serve()
+    serve_others(settings, served, threads, gate)
+    if first != chosen.llm:
+        served.llm_notes = (load_events(home)[0].text, *served.llm_notes)
     return swap
+
+
+@contextlib.contextmanager
+def _failures_of(model_id: str, record: LlmRecord) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        record.failed(model_id, str(error))
+        raise
 
 
 def _load_llm(settings: Settings, model_id: str, threads: int, gate: ComputeGate) -> LoadedLlm:
@@ -146,25 +171,32 @@ def _load_llm(settings: Settings, model_id: str, threads: int, gate: ComputeGate
     """
     from models import weights
     from models.catalog import entry
+    from models.limits import end_soon, limits_of
     from models.llama import LlamaCppModel
+    from models.plan_load import plan_load
     from models.requantise import fast_copy
     from models.swap import LoadedLlm
 
     chosen, home = settings.models, settings.home
+    if chosen.llm_urls or is_remote(model_id):
+        return remote_llm(settings, model_id)
     found = entry(model_id, home)
     if found.role != "llm":
         raise InputError(f"{model_id!r} is no language model but a {found.role}.", "`alioth models list` shows them.")
     file, sha256 = weights.resolve(found.id, home), weights.weights_sha256(found.id, home)
     if chosen.requantise and found.requantise:
         file = fast_copy(file, sha256, home, threads)
+    made = plan_load(file, settings, threads, window=min(chosen.context_tokens, found.window))
     model = LlamaCppModel(
         file,
         found,
-        threads=threads,
-        context_tokens=chosen.context_tokens,
-        gpu_layers=chosen.gpu_layers,
+        made.options,
         gate=gate,
+        adapters=home / "models" / "adapters",
+        limits=limits_of(chosen),
+        on_death=end_soon,
     )
+    model.notes = (*made.notes, *model.notes)
     return LoadedLlm(model, sha256)
 
 
@@ -176,6 +208,8 @@ def _load_embedder(
     from models.catalog import entry
     from models.sentence_transformer import SentenceTransformerEmbedder
 
+    if is_remote(model_id):
+        return remote_embedder(settings, served, model_id)
     found = entry(model_id, settings.home)
     if found.role != "embedder":
         raise NotFoundError(f"{model_id!r} is no embedder but a {found.role}.", "`alioth models list` shows them.")
@@ -196,6 +230,8 @@ def _require_role(settings: Settings) -> None:
 
     chosen = settings.models
     for variable, model_id, role in (("LLM", chosen.llm, "llm"), ("EMBEDDER", chosen.embedder, "embedder")):
+        if is_remote(model_id):
+            continue
         actual = entry(model_id, settings.home).role
         if actual != role:
             raise InputError(

@@ -344,6 +344,8 @@ class StoredChunk:
     context: str
     text: str
     locator: Locator
+    tokens: str = field(default="", compare=False, repr=False)
+    """Search words of `text`, blank-separated, as SQL keeps them; empty where a chunk is made without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,6 +456,7 @@ class Answer:
     task: what a document task found beside the text, as JSON (docs/tasks.md); empty for answers to questions.
     context: what the model was given: passages read, left_out for want of room, cut 1 when one was shortened.
     suspicious: kinds of instructions to an assistant (chat/injection.py) in what each citation number names.
+    settings: how a generated answer was made, as JSON (core/answer_settings.py); empty for quotes.
     """
 
     text: str
@@ -472,3 +475,4 @@ class Answer:
     task: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, int] = field(default_factory=dict)
     suspicious: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from models.catalog import CatalogEntry
 from models.gguf import read_header
 from models.llama import LlamaCppModel
 from models.llama_native import has_card
+from models.load_options import LoadOptions
 from models.machine import Measured
 from models.protocols import Delta, GenerationSettings, Message
 
@@ -35,7 +36,7 @@ class LlmBench:
 def bench_llm(file: Path, entry: CatalogEntry, *, threads: int, gpu_layers: int, tokens: int = 128) -> LlmBench:
     """One run of each, after the other, greedy, of the same prompt. Loads the model twice; takes seconds to minutes."""
     header = read_header(file)
-    model = LlamaCppModel(file, entry, threads=threads, context_tokens=2048, gpu_layers=gpu_layers)
+    model = LlamaCppModel(file, entry, LoadOptions(threads, 2048, gpu_layers=gpu_layers))
     try:
         prompt = [Message("user", f"{_TEXT * 24}\nWrite a long text about this.")]
         ours = _ours(model, prompt, tokens)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from pydantic import ConfigDict
+from langchain_core.runnables import Runnable
+from pydantic import BaseModel, ConfigDict
 
 from core.errors import InputError
 from models.protocols import GenerationSettings, LanguageModel, Message
@@ -33,6 +37,23 @@ class AliothChatModel(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "alioth"
+
+    def with_structured_output(
+        self, schema: dict[str, Any] | type, *, include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Answers held to a JSON schema: a dict for a dict, an instance for a pydantic class.
+
+        Raises:
+            InputError: `include_raw`, or a schema that is neither.
+        """
+        if include_raw:
+            raise InputError("include_raw is not supported.", "Bind json_schema yourself and parse the message.")
+        if isinstance(schema, dict):
+            return self.bind(json_schema=json.dumps(schema), **kwargs) | JsonOutputParser()
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            text = json.dumps(schema.model_json_schema())
+            return self.bind(json_schema=text, **kwargs) | PydanticOutputParser(pydantic_object=schema)
+        raise InputError(f"{schema!r} is no schema.", "Give a JSON schema as a dict, or a pydantic class.")
 
     def _generate(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import threading
 import time
 import uuid
@@ -14,7 +15,7 @@ from typing import Any
 
 from core.errors import AliothError, ModelError
 from models.protocols import Delta
-from models.wire import PLACE_FIELD, error_body
+from models.wire import PLACE_FIELD, WAIT_FIELD, error_body
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ async def chunk_lines(
     try:
         async for last in answer.deltas(disconnected):
             if last.place:
-                place = {PLACE_FIELD: last.place}
+                place = {PLACE_FIELD: last.place, WAIT_FIELD: math.ceil(last.wait_s)}
                 yield _event({**envelope, **place, "choices": [_choice({"content": ""})]})
             elif last.text or last.finish_reason:
                 yield _event({**envelope, "choices": [_choice({"content": last.text}, last.finish_reason or None)]})

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from core.errors import AliothError, ModelUnavailableError
-from models.protocols import Embedder, LanguageModel
+from core.settings import REMOTE
+from models.protocols import Embedder, LanguageModel, Reranker
 from models.wire import error_from
 
 
@@ -44,17 +46,41 @@ class ModelsClient:
     def embedder(self, model_id: str | None = None) -> Embedder:
         """Needs no server: dimension, window, prefixes and sha256 are the catalogue's, the tokenizer is a local file.
 
+        Of an embedder on another server (`remote:…`) the models process tells them.
+
         Raises:
-            NotFoundError: the catalogue has no such embedder.
+            NotFoundError: the catalogue has no such embedder, or no server has it.
+            ModelUnavailableError: it is on another server, which has not answered yet.
             WeightsError: its tokenizer file is missing or of another sha256.
         """
         from models.client_embedder import ClientEmbedder
 
         wanted = model_id or self._embedder_id
+        if wanted.startswith(f"{REMOTE}:"):
+            return self._remote_embedder(wanted)
         with self._lock:
             if wanted not in self._embedders:
                 self._embedders[wanted] = ClientEmbedder(self, wanted, self._home)
             return self._embedders[wanted]
+
+    def _remote_embedder(self, wanted: str) -> Embedder:
+        from models.client_embedder import FACTS_S, ServerEmbedder
+
+        with self._lock:
+            known = self._embedders.get(wanted)
+        if isinstance(known, ServerEmbedder) and time.monotonic() - known.asked < FACTS_S:
+            return known
+        # asked again now and then: the administrator may have gone over to another model under this name
+        found = ServerEmbedder(self, wanted)
+        with self._lock:
+            self._embedders[wanted] = found
+        return found
+
+    def reranker(self, model_id: str) -> Reranker:
+        """The reranker of that id; the server is asked at the first use."""
+        from models.client_reranker import ClientReranker
+
+        return ClientReranker(self, model_id)
 
     @functools.cache  # noqa: B019 - a process has one or two clients, and they live as long as it does
     def llm(self) -> LanguageModel:

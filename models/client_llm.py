@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import functools
-import queue
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.errors import AliothError, ModelError
+from models.answer_reader import AnswerReader
 from models.catalog import catalog
 from models.interruptible import InterruptibleHttp
-from models.protocols import Delta, GenerationSettings, LanguageModelInfo, Message
-from models.wire import PLACE_FIELD
+from models.protocols import Delta, GenerationSettings, Lane, LanguageModelInfo, Message
+from models.wire import LANE_HEADER, error_from
 
 if TYPE_CHECKING:
     from models.client import ModelsClient
 
-_POLL_S = 0.02
 _INFO_S = 30.0
 
 
@@ -65,9 +65,23 @@ class ClientLanguageModel:
         settings: GenerationSettings,
         cancel: threading.Event | None = None,
         user: str = "",
+        lane: Lane = Lane.QUESTION,
     ) -> Iterator[Delta]:
         """See `LanguageModel.stream`. Closing the iterator or setting `cancel` cuts the connection at once."""
-        return _Reader(self._client, self._chat, _options(settings, user), messages).deltas(cancel or threading.Event())
+        chat, http = self._chat
+        reader = AnswerReader(chat, http, messages, _options(settings, user, lane), self._error_of)
+        return reader.deltas(cancel or threading.Event())
+
+    def _error_of(self, error: Exception) -> AliothError:
+        import openai
+
+        if isinstance(error, openai.APIStatusError):
+            return error_from(error.body, error.status_code)
+        if isinstance(error, openai.APIConnectionError | EOFError) or self._chat[1].is_connection_error(error):
+            return self._client.unavailable(error)
+        if isinstance(error, openai.APIError):
+            return error_from(error.body, None)
+        return ModelError(f"The answer broke off: {error!r}.")
 
     @property
     def _chat(self) -> tuple[Any, InterruptibleHttp]:
@@ -91,77 +105,31 @@ class ClientLanguageModel:
         return chat, http
 
 
-class _Reader:
-    """Reads one answer in a thread, so that the caller never waits on a socket."""
-
-    def __init__(
-        self,
-        client: ModelsClient,
-        chat: tuple[Any, InterruptibleHttp],
-        options: dict[str, Any],
-        messages: Sequence[Message],
-    ) -> None:
-        self._client = client
-        self._chat, self._http = chat
-        self._options = options
-        self._messages = [(message.role, message.content) for message in messages]
-        self._items: queue.SimpleQueue[Delta | AliothError] = queue.SimpleQueue()
-
-    def deltas(self, cancel: threading.Event) -> Iterator[Delta]:
-        connection = self._http.connection()
-        threading.Thread(target=self._read, args=(connection,), name="llm-reader", daemon=True).start()
-        try:
-            while True:
-                if cancel.is_set():
-                    yield Delta(finish_reason="cancelled")
-                    return
-                try:
-                    item = self._items.get(timeout=_POLL_S)
-                except queue.Empty:
-                    continue
-                if isinstance(item, AliothError):
-                    raise item
-                yield item
-                if item.finish_reason:
-                    return
-        finally:
-            connection.cut()
-
-    def _read(self, connection: Any) -> None:
-        reason = ""
-        usage: dict[str, Any] = {}
-        try:
-            with connection, self._client.errors():
-                for chunk in self._chat.stream(self._messages, **self._options):
-                    place = int(chunk.additional_kwargs.get(PLACE_FIELD, 0))
-                    if chunk.content or place:
-                        self._items.put(Delta(text=str(chunk.content), place=place))
-                    reason = chunk.response_metadata.get("finish_reason") or reason
-                    usage = chunk.usage_metadata or usage
-            if not reason:
-                raise self._client.unavailable(EOFError())
-            tokens = (int(usage.get("input_tokens", 0)), int(usage.get("output_tokens", 0)))
-            self._items.put(Delta("", 0, reason, *tokens))
-        except AliothError as error:
-            self._items.put(error)
-        except Exception as error:
-            # the server died, or the caller left and cut the connection, in the middle of an answer
-            cut = self._http.is_connection_error(error)
-            self._items.put(self._client.unavailable(error) if cut else ModelError(f"The answer broke off: {error!r}."))
+def response_format(schema: str) -> dict[str, Any]:
+    """OpenAI's field for JSON by a schema."""
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": json.loads(schema), "strict": True}}
 
 
-def _options(settings: GenerationSettings, user: str) -> dict[str, Any]:
+def _options(settings: GenerationSettings, user: str, lane: Lane = Lane.QUESTION) -> dict[str, Any]:
     options: dict[str, Any] = {
         "max_tokens": settings.max_tokens,
         "temperature": settings.temperature,
         "top_p": settings.top_p,
         "seed": settings.seed,
-        "extra_body": {"repeat_penalty": settings.repeat_penalty},
+        "extra_body": {
+            "repeat_penalty": settings.repeat_penalty,
+            "top_k": settings.top_k,
+            "min_p": settings.min_p,
+            **({"adapters": dict(settings.adapters)} if settings.adapters else {}),
+            **({"response_format": response_format(settings.json_schema)} if settings.json_schema else {}),
+        },
     }
     if settings.stop:
         options["stop"] = list(settings.stop)
     if user:
         options["user"] = user
+    if lane is not Lane.QUESTION:
+        options["extra_headers"] = {LANE_HEADER: lane.value}
     return options
 
 

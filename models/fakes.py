@@ -109,6 +109,7 @@ class FakeLanguageModel:
         settings: GenerationSettings,
         cancel: threading.Event | None = None,
         user: str = "",
+        lane: Lane = Lane.QUESTION,
     ) -> Iterator[Delta]:
         tokens = sum(self.count_tokens([message.content for message in messages]))
         if tokens + settings.max_tokens > self._info.window:

@@ -28,6 +28,8 @@ class GgufHeader:
     kv_heads: per layer. key_length, value_length: of one head. context: tokens the model was trained for.
     layer_bytes: weights of each layer; other_bytes: of embeddings, output and the rest. attention_compressed: width
     of a row of the cache where keys and values share one (MLA), else 0. file_role: what the file can be used for.
+    embedding_bytes, output_bytes: of other_bytes; the second is 0 where one table serves as both. parts: files that
+    the model is split into, this being one of them.
     """
 
     path: Path
@@ -51,6 +53,9 @@ class GgufHeader:
     file_role: FileRole
     layer_bytes: tuple[int, ...]
     other_bytes: int
+    embedding_bytes: int = 0
+    output_bytes: int = 0
+    parts: int = 1
 
     @property
     def tensor_bytes(self) -> int:
@@ -103,6 +108,9 @@ def read_header(path: Path) -> GgufHeader:
         file_role=role,
         layer_bytes=layer_bytes,
         other_bytes=other_bytes,
+        embedding_bytes=sum(one.size_bytes for one in raw.tensors if one.name == "token_embd.weight"),
+        output_bytes=sum(one.size_bytes for one in raw.tensors if one.name == "output.weight"),
+        parts=max(1, facts.number("split.count", 1, 65_536)),
     )
 
 
@@ -110,14 +118,22 @@ def require_language_model(header: GgufHeader) -> None:
     """Nothing when the file can answer questions.
 
     Raises:
-        WeightsError: it is an embedder, a reranker, an adapter, a projector, or has no vocabulary or window.
+        WeightsError: it is an embedder, a reranker, an adapter, a projector, a part of a model, or has no vocabulary
+            or window.
     """
     if header.file_role != "llm":
         kinds = {"embedder": "an embedding model", "reranker": "a reranker", "adapter": "a LoRA adapter"}
         kind = kinds.get(header.file_role, "the picture part of another model")
         raise WeightsError(
             f"'{header.path}' is {kind} ({header.architecture}), but a language model is needed here.",
-            "Take an instruct or chat model in GGUF.",
+            "`alioth models adapters import` takes adapters."
+            if header.file_role == "adapter"
+            else "Take an instruct or chat model in GGUF.",
+        )
+    if header.parts > 1:
+        raise WeightsError(
+            f"'{header.path}' is one of {header.parts} parts of a model; one whole file is needed.",
+            "Join them with llama.cpp's `llama-gguf-split --merge FIRST-PART WHOLE.gguf`, or get one whole file.",
         )
     if not (header.layers and header.context and header.vocabulary and header.weights):
         raise WeightsError(

@@ -4,69 +4,95 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+_Round = dict[str, deque[T]]
+"""Each user's items; who comes next stands first."""
 
 
 class FairQueue(Generic[T]):
     """Round-robin between users, first in first out for each. Thread-safe.
 
-    While a user waits, no other user is served twice.
+    While a user waits, no other user is served twice. Background items come after all others.
     """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[str, deque[T]] = OrderedDict()
+        self._lanes: tuple[_Round[T], _Round[T]] = ({}, {})
         self._condition = threading.Condition()
 
-    def put(self, user: str, item: T) -> None:
+    def put(self, user: str, item: T, background: bool = False) -> None:
         """`user` joins the end of the round if it does not wait yet."""
         with self._condition:
-            self._waiting.setdefault(user, deque()).append(item)
+            self._lanes[background].setdefault(user, deque()).append(item)
             self._condition.notify()
 
-    def take(self, timeout: float) -> T | None:
-        """The next item, or None after `timeout` seconds."""
+    def take(
+        self,
+        timeout: float,
+        suits: Callable[[T], bool] = lambda _: True,
+        full: Callable[[str], bool] = lambda _: False,
+        background: bool = True,
+    ) -> T | None:
+        """The next item, or None after `timeout` seconds or when the next one does not suit; then it stays next.
+
+        Args:
+            full: users who are passed over for now.
+            background: whether a background item may be taken, which is only done when nothing else waits.
+        """
         with self._condition:
-            if not self._condition.wait_for(lambda: bool(self._waiting), timeout):
+            if not self._condition.wait_for(lambda: any(self._lanes), timeout):
                 return None
-            user, items = next(iter(self._waiting.items()))
-            item = items.popleft()
+            lane = self._lanes[0] or (self._lanes[1] if background else {})
+            user = next((user for user in lane if not full(user)), None)
+            if user is None or not suits(lane[user][0]):
+                return None
+            item = lane[user].popleft()
+            items = lane.pop(user)
             if items:
-                self._waiting.move_to_end(user)
-            else:
-                del self._waiting[user]
+                lane[user] = items  # at the end of the round
             return item
 
     def remove(self, item: T) -> bool:
         """Whether `item` still waited; it does no longer."""
         with self._condition:
-            for user, items in self._waiting.items():
-                if item in items:
-                    items.remove(item)
-                    if not items:
-                        del self._waiting[user]
-                    return True
+            for lane in self._lanes:
+                for user, items in lane.items():
+                    if item in items:
+                        items.remove(item)
+                        if not items:
+                            del lane[user]
+                        return True
             return False
 
     def order(self) -> list[T]:
         """Everything that waits, in the order in which it will be served if nothing more comes."""
         with self._condition:
-            queues = [list(items) for items in self._waiting.values()]
-        longest = max(map(len, queues), default=0)
-        return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+            lanes = [[list(items) for items in lane.values()] for lane in self._lanes]
+        return [
+            queue[turn]
+            for queues in lanes
+            for turn in range(max(map(len, queues), default=0))
+            for queue in queues
+            if turn < len(queue)
+        ]
 
     def count(self, user: str) -> int:
         """Items of `user` that wait."""
         with self._condition:
-            return len(self._waiting.get(user, ()))
+            return sum(len(lane.get(user, ())) for lane in self._lanes)
+
+    def urgent(self) -> int:
+        """Items that wait and are not in the background."""
+        with self._condition:
+            return sum(map(len, self._lanes[0].values()))
 
     def __len__(self) -> int:
         with self._condition:
-            return sum(map(len, self._waiting.values()))
+            return sum(len(items) for lane in self._lanes for items in lane.values())
 
 
 class ComputeGate:

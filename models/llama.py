@@ -2,56 +2,51 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from core.errors import AliothError, ContextOverflowError, LimitError, ModelError, ModelUnavailableError
-from models.answer_text import AnswerText
+from models.answer_request import AnswerRequest
 from models.callers import CallerCount
 from models.catalog import CatalogEntry
 from models.chatml import render
+from models.counts import Counts
 from models.known_answer import require_sense
 from models.lanes import ComputeGate, FairQueue
+from models.limits import MAX_WAITING, MAX_WAITING_PER_USER, AnswerLimits
 from models.llama_load import load_what_fits
-from models.llama_native import READ_CHUNK, Aborted, NativeModel, has_card
-from models.protocols import Delta, GenerationSettings, LanguageModelInfo, Message
+from models.llama_native import NativeModel, has_card
+from models.llama_warm_up import warm_up
+from models.load_options import LoadOptions
+from models.prefixes import Prefixes
+from models.protocols import Delta, GenerationSettings, Lane, LanguageModelInfo, Message
+from models.sampling import require_valid
+from models.slots import Slots
+
+__all__ = ["MAX_WAITING", "MAX_WAITING_PER_USER", "LlamaCppModel"]
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING = 64
-MAX_WAITING_PER_USER = 8
 _POLL_S = 0.02
 _IDLE_S = 0.5
-_WARM_UP_TOKENS = 1024
-_WARM_UP_STEP = 64
-_WARM_UP_S = 2.0
-
-
-@dataclass(slots=True, eq=False)
-class _Request:
-    owner: LlamaCppModel
-    messages: Sequence[Message]
-    user: str
-    prompt: list[int]
-    settings: GenerationSettings
-    cancel: threading.Event
-    out: queue.SimpleQueue[Delta | AliothError] = field(default_factory=queue.SimpleQueue)
-    left: bool = False  # nobody reads `out` any more
-
-    @property
-    def unwanted(self) -> bool:
-        return self.left or self.cancel.is_set()
+_TELL_S = 1.0
 
 
 class LlamaCppModel:
     """A GGUF model as a `LanguageModel`. Loading takes seconds; `close` or `hand_over` frees it.
 
-    notes: sentences on what did not fit and was done instead.
+    adapters: folder of LoRA adapters that answers may use. notes: sentences on what did not fit and was done instead.
+
+    Args:
+        on_death: called when the owner thread broke down, after everybody who waits was told; the model cannot
+            answer any more.
 
     Raises:
         WeightsError: llama.cpp cannot load the file, or the model computes no sense.
@@ -62,35 +57,38 @@ class LlamaCppModel:
         self,
         path: Path,
         entry: CatalogEntry,
+        options: LoadOptions,
         *,
-        threads: int,
-        context_tokens: int = 8192,
-        gpu_layers: int = 0,
         gate: ComputeGate | None = None,
+        adapters: Path | None = None,
+        limits: AnswerLimits | None = None,
+        on_death: Callable[[], None] | None = None,
     ) -> None:
         self._entry = entry
-        self._native, self.notes = load_what_fits(
-            path,
-            threads=threads,
-            window=min(context_tokens, entry.window),
-            gpu_layers=gpu_layers,
-            opener=NativeModel,
-            card=has_card(),
-        )
+        self._limits = limits or AnswerLimits()
+        wanted = dataclasses.replace(options, window=min(options.window, entry.window))
+        self._native, self.notes = load_what_fits(path, wanted, opener=NativeModel, card=has_card())
+        if adapters is not None:
+            self._native.take_adapters_from(adapters, path, entry.id)
         self._gate = gate or ComputeGate()
-        self._waiting: FairQueue[_Request] = FairQueue()
-        self._running: _Request | None = None
+        self._waiting: FairQueue[AnswerRequest] = FairQueue()
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._callers = CallerCount()
         self._freeing, self._freed = threading.Lock(), False
         self._successor: LlamaCppModel | None = None
+        self._on_death, self._dead = on_death, False
+        self._counts = Counts()
         try:
-            self._reading_rate = self._warm_up()
+            measured = warm_up(self._native)
             require_sense(self._native, entry.id, entry.languages)
         except BaseException:
             self._native.close()
             raise
+        self._pace = measured.pace
+        self._prefixes = Prefixes(self._native, self._limits.keep_mb * 1_000_000 if measured.keeps else 0)
+        slots = self._native.slots
+        self._slots = Slots(self._native, slots, self._prefixes, self._pace, self._counts, self._limits.answer_s)
         self._owner = threading.Thread(target=self._serve, name="llama-owner", daemon=True)
         self._owner.start()
 
@@ -100,9 +98,29 @@ class LlamaCppModel:
             id=self._entry.id,
             languages=self._entry.languages,
             window=self._native.window,
-            reading_rate=self._reading_rate,
+            reading_rate=self._pace.reading_rate,
             small=self._entry.small,
         )
+
+    def queue(self) -> dict[str, Any]:
+        """Who waits and runs, the rates measured, and the figures of `Counts` since the model was loaded."""
+        waiting, running = self._waiting.order(), self._slots.running()
+        urgent = [request for request in waiting if not request.background]
+        return {
+            "model": self._entry.id,
+            "slots": self._slots.count,
+            "running": len(running),
+            "paused": len(self._slots.paused),
+            "waiting": len(urgent),
+            "waiting_background": len(waiting) - len(urgent),
+            "wait_s": round(self._wait_seconds(waiting), 1) if len(running) >= self._slots.count else 0.0,
+            "limits": dataclasses.asdict(self._limits),
+            "reading_rate": round(self._pace.reading_rate, 1),
+            "writing_rate": round(self._pace.writing_rate(len(running)), 1),
+            "kept_prefixes": len(self._prefixes),
+            "kept_bytes": self._prefixes.size,
+            **self._counts.to_dict(),
+        }
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without special tokens; markers in a text count as plain text."""
@@ -117,49 +135,61 @@ class LlamaCppModel:
         settings: GenerationSettings,
         cancel: threading.Event | None = None,
         user: str = "",
+        lane: Lane = Lane.QUESTION,
     ) -> Iterator[Delta]:
         """See `LanguageModel.stream`. The request is queued by this call, not by the first `next`.
 
+        Args:
+            lane: BACKGROUND is computed only while nobody else waits or is answered.
+
         Raises:
+            InputError: a setting is out of its limits, or its JSON schema cannot be followed.
+            NotFoundError, WeightsError: an adapter that is not here, or was made for another model.
             ContextOverflowError: prompt plus max_tokens exceed the window.
-            LimitError: too many requests wait already.
+            LimitError: too many requests wait already; or, while iterating, this one waited too long.
             ModelUnavailableError: the model was closed.
         """
         with self._callers as alive:
             if alive:
-                prompt = self._prompt(messages)
-                self._check(len(prompt), settings, user)
-                request = _Request(self, messages, user, prompt, settings, cancel or threading.Event())
+                require_valid(settings)
+                key = self._native.adapter_key(settings.adapters)
+                prompt, background = self._prompt(messages), lane is Lane.BACKGROUND
+                self._require_fit(len(prompt), settings)
+                request = AnswerRequest(
+                    self, messages, user, prompt, settings, cancel or threading.Event(), background, key
+                )
                 with self._lock:
+                    self._require_open()
                     if self._successor is None:
-                        self._waiting.put(user, request)
+                        self._require_room(user)
+                        self._waiting.put(user, request, background)
                         return _deltas(request)
-        return self._next().stream(messages, settings, cancel, user)
+        return self._next().stream(messages, settings, cancel, user, lane)
 
     def hand_over(self, successor: LlamaCppModel) -> None:
-        """Give everything that waits to another model, finish the answer under way, then free the memory.
+        """Give everything that waits to another model, finish the answers under way, then free the memory.
 
         Later calls go to the successor too. Returns when the memory is free.
         """
         with self._lock:
             self._successor = successor
-            waiting = []
-            while (request := self._waiting.take(timeout=0)) is not None:
-                waiting.append(request)
+            waiting = self._drained()
         for request in waiting:
             successor._adopt(request)
         self._free()
 
-    def _adopt(self, request: _Request) -> None:
+    def _adopt(self, request: AnswerRequest) -> None:
         """Queue a request of another model; what does not fit here is told to whoever waits for it."""
         try:
-            request.prompt = self._prompt(request.messages)
-            self._require_fit(len(request.prompt), request.settings)
+            request.tokens = self._prompt(request.messages)
+            request.prompt_tokens = len(request.tokens)
+            self._require_fit(request.prompt_tokens, request.settings)
+            request.key = self._native.adapter_key(request.settings.adapters)
         except AliothError as error:
             request.out.put(error)
             return
         request.owner = self
-        self._waiting.put(request.user, request)
+        self._waiting.put(request.user, request, request.background)
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
         return render(messages, self._native.tokenize, self._entry.answer_prefix, self._entry.template)
@@ -176,7 +206,7 @@ class LlamaCppModel:
         self._closing.set()
         with self._callers as alive:
             if alive:
-                self._native.abort(True)
+                self._slots.close()
         self._free()
 
     def _free(self) -> None:
@@ -185,19 +215,26 @@ class LlamaCppModel:
             if not self._freed:
                 self._owner.join()
                 self._callers.close()
+                self._prefixes.clear()
                 self._native.close()
                 self._freed = True
 
-    def _check(self, prompt_tokens: int, settings: GenerationSettings, user: str) -> None:
+    def _require_open(self) -> None:
         if self._closing.is_set():
             raise ModelUnavailableError(f"The model {self._entry.id!r} is shutting down.", "Try again in a moment.")
-        self._require_fit(prompt_tokens, settings)
-        if len(self._waiting) >= MAX_WAITING or self._waiting.count(user) >= MAX_WAITING_PER_USER:
-            raise LimitError(
-                f"{len(self._waiting)} requests wait for {self._entry.id!r}; the limit is {MAX_WAITING} in all "
-                f"and {MAX_WAITING_PER_USER} per user.",
-                "Try again in a minute.",
-            )
+        if self._dead:
+            raise ModelUnavailableError(f"The model {self._entry.id!r} broke down.", "Try again in a minute.")
+
+    def _require_room(self, user: str) -> None:
+        limits, waiting = self._limits, len(self._waiting)
+        if waiting < limits.waiting and self._waiting.count(user) < limits.waiting_per_user:
+            return
+        raise LimitError(
+            f"{waiting} requests wait for {self._entry.id!r}, {self._waiting.count(user)} of them yours; the limit is "
+            f"{limits.waiting} in all and {limits.waiting_per_user} per user.",
+            f"Place {waiting + 1} would be served in about {self._wait_seconds(self._waiting.order()):.0f} s. "
+            "Try again then, or stop one of your own.",
+        )
 
     def _require_fit(self, prompt_tokens: int, settings: GenerationSettings) -> None:
         window = self._native.window
@@ -208,126 +245,123 @@ class LlamaCppModel:
                 "Shorten the prompt, or ask for a shorter answer.",
             )
 
-    def _place(self, request: _Request) -> int:
-        order = self._waiting.order()
-        return order.index(request) + 1 if request in order else 0
+    # ------------------------------------------------------------------ whoever waits for an answer
 
-    def _abort(self, request: _Request) -> None:
-        """Stop the computation if it is for this request; the owner thread clears the flag before the next one."""
-        if self._running is request:
-            self._native.abort(True)
+    def _place(self, request: AnswerRequest) -> tuple[int, float]:
+        """How many are ahead and the seconds until its turn; (0, 0.0) when it does not wait."""
+        order = self._waiting.order()
+        if request not in order:
+            return 0, 0.0
+        ahead = order[: order.index(request)]
+        return len(ahead) + 1, self._wait_seconds(ahead)
+
+    def _wait_seconds(self, ahead: Sequence[AnswerRequest]) -> float:
+        """Seconds until a slot is free when these come first: all their work, by the rates measured."""
+        slots, place = self._slots, len(ahead) + 1
+        work = sum(
+            self._pace.work_seconds(
+                request.unread if request.reading or not request.begun_at else 0,
+                request.settings.max_tokens,
+                request.generated,
+                slots.count,
+            )
+            for request in [*slots.running(), *list(slots.paused), *ahead]
+        )
+        return work * place / (place + slots.count - 1)
+
+    def _leave(self, request: AnswerRequest) -> bool:
+        """Whether it still waited; else what is computed for it is broken off."""
+        if self._waiting.remove(request):
+            return True
+        self._slots.stop(request)
+        return False
 
     # ------------------------------------------------------------------ owner thread
 
     def _serve(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # nobody may wait for a thread that is gone
+            self._die(error)
+
+    def _work(self) -> None:
+        slots = self._slots
         while not self._closing.is_set():
             request = self._waiting.take(timeout=_IDLE_S)
             if request is None:
                 if self._successor is not None:
                     return
                 continue
-            self._native.abort(False)
-            self._running = request
-            try:
-                with self._gate.answer():
-                    self._answer(request)
-            except AliothError as error:
-                request.out.put(error)
-            except Exception as error:
-                log.exception("generation failed")
-                request.out.put(ModelError(f"The model {self._entry.id!r} failed: {error}.", "Ask again."))
-            finally:
-                self._running = None
-        while (left := self._waiting.take(timeout=0)) is not None:
-            left.out.put(Delta(finish_reason="cancelled", prompt_tokens=len(left.prompt)))
+            with self._gate.answer():
+                slots.start(request)
+                while (slots.active or slots.paused) and not self._closing.is_set():
+                    self._fill()
+                    slots.step()
+        slots.end_all("cancelled")
+        for left in self._drained():
+            left.end("cancelled")
 
-    def _answer(self, request: _Request) -> None:
-        settings, native = request.settings, self._native
-        text = AnswerText(settings.stop)
-        sampler = native.sampler(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            repeat_penalty=settings.repeat_penalty,
-            seed=settings.seed,
-        )
-        generated, reason = 0, "length"
-        try:
-            self._read(request)
-            for generated in range(1, settings.max_tokens + 1):
-                token = native.sample(sampler)
-                if native.ends_answer(token):
-                    reason = "stop"
-                    break
-                piece = text.feed(native.piece(token))
-                if piece:
-                    request.out.put(Delta(text=piece))
-                if text.stopped:
-                    reason = "stop"
-                    break
-                if generated < settings.max_tokens:
-                    self._require_wanted(request)
-                    native.append([token])
-        except Aborted:
-            reason = "cancelled"
-        finally:
-            native.free_sampler(sampler)
-        request.out.put(
-            Delta(
-                text=text.finish(),
-                finish_reason=reason,
-                prompt_tokens=len(request.prompt),
-                generated_tokens=generated,
-            )
-        )
+    def _fill(self) -> None:
+        """Let in who may come next; background ones leave as soon as anybody else is there."""
+        slots = self._slots
+        under_way = [*slots.active.values(), *slots.paused]
+        urgent = self._waiting.urgent() > 0 or any(not request.background for request in under_way)
+        for request in slots.running() if urgent else ():
+            if request.background:
+                slots.pause(request)
+        while slots.has_room and (following := self._let_in(urgent)):
+            slots.start(following)
 
-    def _read(self, request: _Request) -> None:
-        self._require_wanted(request)
-        started = time.monotonic()
-        fresh = self._native.read(request.prompt)
-        if fresh >= READ_CHUNK // 4:
-            rate = fresh / max(time.monotonic() - started, 1e-6)
-            self._reading_rate += 0.3 * (rate - self._reading_rate)
+    def _let_in(self, urgent: bool) -> AnswerRequest | None:
+        slots = self._slots
+        for request in slots.paused:
+            if not (urgent and request.background):
+                if not slots.suits(request):
+                    return None
+                slots.paused.remove(request)
+                return request
+        running = Counter(request.user for request in slots.active.values())
+        many = self._limits.running_per_user
+        return self._waiting.take(
+            0, slots.suits, lambda user: running[user] >= many, background=not urgent
+        ) or self._waiting.take(0, slots.suits, background=not urgent)
 
-    def _require_wanted(self, request: _Request) -> None:
-        if request.unwanted or self._closing.is_set():
-            raise Aborted
+    def _drained(self) -> list[AnswerRequest]:
+        waiting = []
+        while (request := self._waiting.take(timeout=0)) is not None:
+            waiting.append(request)
+        return waiting
 
-    def _warm_up(self) -> float:
-        """Prompt tokens per second over a text as long as a prompt, after a first call that pays for allocations.
-
-        A short text says too much: each further token looks back at all before it.
-        """
-        words = self._native.tokenize("The policy applies to all employees. ", False)
-        tokens = (words * _WARM_UP_TOKENS)[: min(_WARM_UP_TOKENS, self._native.window // 2)]
-        self._native.append(tokens[:_WARM_UP_STEP])
-        self._native.wait()
-        self._native.forget()
-        started, read = time.monotonic(), 0
-        while read < len(tokens) and time.monotonic() - started < _WARM_UP_S:
-            self._native.append(tokens[read : read + _WARM_UP_STEP])
-            self._native.wait()
-            read += _WARM_UP_STEP
-        rate = read / max(time.monotonic() - started, 1e-6)
-        self._native.forget()
-        return rate
+    def _die(self, error: BaseException) -> None:
+        log.critical("the owner thread of %s broke down", self._entry.id, exc_info=error)
+        with self._lock:
+            self._dead = True
+            lost = [*self._slots.running(), *self._slots.paused, *self._drained()]
+        for request in lost:
+            request.out.put(ModelError(f"The model {self._entry.id!r} failed: {error!r}.", "Ask again in a minute."))
+        if self._on_death is not None:
+            self._on_death()
 
 
-def _deltas(request: _Request) -> Iterator[Delta]:
+def _deltas(request: AnswerRequest) -> Iterator[Delta]:
     """Asks the owner anew each time, as another model may take the request over while it waits."""
-    place = 0
+    told, told_at = 0, 0.0
     try:
         while True:
             try:
                 item = request.out.get(timeout=_POLL_S)
             except queue.Empty:
                 if request.cancel.is_set():
-                    request.owner._abort(request)
-                    if request.owner._waiting.remove(request):
-                        yield Delta(finish_reason="cancelled", prompt_tokens=len(request.prompt))
+                    if request.owner._leave(request):
+                        yield Delta(finish_reason="cancelled", prompt_tokens=request.prompt_tokens)
                         return
-                elif (now := request.owner._place(request)) and now != place:
-                    place = now
-                    yield Delta(place=place)
+                    continue
+                place, seconds = request.owner._place(request)
+                now = time.monotonic()
+                if place and (place != told or now - told_at > _TELL_S):
+                    _require_patience(request, now)
+                    told, told_at = place, now
+                    yield Delta(place=place, wait_s=seconds)
                 continue
             if isinstance(item, AliothError):
                 raise item
@@ -336,5 +370,13 @@ def _deltas(request: _Request) -> Iterator[Delta]:
                 return
     finally:
         request.left = True
-        if not request.owner._waiting.remove(request):
-            request.owner._abort(request)
+        request.owner._leave(request)
+
+
+def _require_patience(request: AnswerRequest, now: float) -> None:
+    most = request.owner._limits.wait_s
+    if not request.background and now - request.asked_at > most:
+        raise LimitError(
+            f"The question waited {now - request.asked_at:.0f} s for its turn; the limit is {most:.0f} s.",
+            "Many people are asking at once: ask again later. ALIOTH_MODELS__WAIT_S is the limit.",
+        )

@@ -1,19 +1,22 @@
-"""Opens a GGUF model with what fits: fewer layers on the card, then a smaller window, each step said aloud."""
+"""Opens a GGUF model with what fits: fewer layers on the card, a smaller cache, fewer slots, a smaller window."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from core.errors import ModelError, WeightsError
-from models.gguf import read_header, require_language_model
+from models.gguf import GgufHeader, read_header, require_language_model
+from models.load_options import LoadOptions
 
 log = logging.getLogger(__name__)
 
 SMALLEST_WINDOW: Final = 1024
 """Tokens; under that no passage fits beside a question."""
+_CACHE_BLOCK: Final = 32  # numbers of a head that a quantised cache packs together
 
 T = TypeVar("T", covariant=True)
 
@@ -21,58 +24,77 @@ T = TypeVar("T", covariant=True)
 class Opener(Protocol[T]):
     """Loads a model, or raises WeightsError (the file) or ModelError (no memory for the window)."""
 
-    def __call__(self, path: Path, *, threads: int, window: int, gpu_layers: int) -> T: ...
+    def __call__(self, path: Path, options: LoadOptions) -> T: ...
 
 
-def load_what_fits(
-    path: Path, *, threads: int, window: int, gpu_layers: int, opener: Opener[T], card: bool
-) -> tuple[T, tuple[str, ...]]:
+def load_what_fits(path: Path, options: LoadOptions, *, opener: Opener[T], card: bool) -> tuple[T, tuple[str, ...]]:
     """The model, and a sentence for each step down that was needed.
 
     Args:
-        gpu_layers: wanted on the card; -1 is all.
         card: whether llama.cpp can use one; without, nothing is put there and nothing is said about it.
 
     Raises:
         WeightsError: the file is no language model, or llama.cpp cannot load it even without a card.
-        ModelError: no memory even for SMALLEST_WINDOW.
+        ModelError: no memory even for one slot of SMALLEST_WINDOW.
     """
     header = read_header(path)
     require_language_model(header)
     # one more than the layers: the output is counted as one
     everything = header.layers + 1
-    wanted = (everything if gpu_layers < 0 else min(gpu_layers, everything)) if card else 0
-    window = min(window, header.context)
+    layers = (everything if options.gpu_layers < 0 else min(options.gpu_layers, everything)) if card else 0
+    wanted = dataclasses.replace(options, gpu_layers=layers, window=min(options.window, header.context))
     failure: ModelError | None = None
-    for layers, tokens in _steps(wanted, window):
+    for step in _steps(wanted, can_pack_cache(header)):
         try:
-            loaded = opener(path, threads=threads, window=tokens, gpu_layers=layers)
+            loaded = opener(path, step)
         except WeightsError as error:
-            if layers == 0:
+            if step.gpu_layers == 0:
                 raise failure or error from error
             failure = error
         except ModelError as error:
             failure = error
         else:
-            return loaded, tuple(_notes(path.name, wanted, layers, window, tokens))
-        log.warning("%s does not fit with %d layers on the card and a window of %d", path.name, layers, tokens)
+            return loaded, tuple(_notes(path.name, wanted, step))
+        log.warning(
+            "%s does not fit with %d layers on the card, %d slots, a window of %d and a cache in %s",
+            path.name, step.gpu_layers, step.slots, step.window, step.cache_type,
+        )  # fmt: skip
     assert failure is not None
     raise failure
 
 
-def _steps(layers: int, window: int) -> Iterator[tuple[int, int]]:
-    """Layers and window, from what is wanted to the least."""
-    yield layers, window
-    while layers > 0:
-        layers = layers * 3 // 4 if layers > 3 else 0
-        yield layers, window
-    while window > SMALLEST_WINDOW:
-        window = max(SMALLEST_WINDOW, window // 2)
-        yield 0, window
+def can_pack_cache(header: GgufHeader) -> bool:
+    """Whether llama.cpp can keep this model's keys and values in a quantised type."""
+    return not (header.key_length % _CACHE_BLOCK or header.value_length % _CACHE_BLOCK)
 
 
-def _notes(name: str, wanted: int, layers: int, window: int, tokens: int) -> Iterator[str]:
-    if layers < wanted:
-        yield f"The card has room for {layers} of {wanted} layers of {name}; the rest is computed on the processor."
-    if tokens < window:
-        yield f"The memory is enough for a window of {tokens} tokens, not {window}, with {name}."
+def _steps(wanted: LoadOptions, packable: bool) -> Iterator[LoadOptions]:
+    """From what is wanted to the least."""
+    step = wanted
+    yield step
+    while step.gpu_layers > 0:
+        step = dataclasses.replace(step, gpu_layers=step.gpu_layers * 3 // 4 if step.gpu_layers > 3 else 0)
+        yield step
+    if step.cache_type == "f16" and packable and step.flash_attention != "off":
+        step = dataclasses.replace(step, cache_type="q8_0")
+        yield step
+    while step.slots > 1:
+        step = dataclasses.replace(step, slots=step.slots // 2)
+        yield step
+    while step.window > SMALLEST_WINDOW:
+        step = dataclasses.replace(step, window=max(SMALLEST_WINDOW, step.window // 2))
+        yield step
+
+
+def _notes(name: str, wanted: LoadOptions, got: LoadOptions) -> Iterator[str]:
+    if got.gpu_layers < wanted.gpu_layers:
+        yield (
+            f"The card has room for {got.gpu_layers} of {wanted.gpu_layers} layers of {name}; the rest is computed on "
+            "the processor."
+        )
+    if got.cache_type != wanted.cache_type:
+        yield f"The cache of {name} is kept in {got.cache_type}, not {wanted.cache_type}, to save memory."
+    if got.slots < wanted.slots:
+        yield f"The memory is enough for {got.slots} answers of {name} side by side, not {wanted.slots}."
+    if got.window < wanted.window:
+        yield f"The memory is enough for a window of {got.window} tokens, not {wanted.window}, with {name}."

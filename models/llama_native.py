@@ -1,4 +1,4 @@
-"""Thin hold on llama.cpp's C functions: one model, one context, one sequence. Owned by one thread.
+"""Thin hold on llama.cpp's C functions: one model, one context, several sequences. Owned by one thread.
 
 The high-level class of llama-cpp-python is passed by on purpose: it copies the logits of every prompt token, swallows
 unknown arguments, and renders the template found inside the file.
@@ -9,18 +9,26 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
-from core.errors import ModelError, WeightsError
+from core.errors import ModelError, NotFoundError, WeightsError
+from models.adapters import AdapterShelf, Key
+from models.load_options import FlashAttention, LoadOptions, cache_tokens
+from models.pace import READ_CHUNK as READ_CHUNK
+from models.protocols import GenerationSettings
+from models.sampling import Sampler
 
 log = logging.getLogger("models.llama_cpp")
 
-READ_CHUNK = 256  # prompt tokens per call: the abort is seen between calls even where a GPU ignores the callback
+_NO_ROOM = 1
 _ABORTED = 2
 _Q8_0 = 7  # LLAMA_FTYPE_MOSTLY_Q8_0
+_FLASH: Final[dict[FlashAttention, int]] = {"auto": -1, "off": 0, "on": 1}  # LLAMA_FLASH_ATTN_TYPE_*
+_SPLIT_NONE = 0  # LLAMA_SPLIT_MODE_NONE
 _LEVELS = {3: logging.DEBUG, 4: logging.INFO}  # its own "errors" include every cancelled prompt; real ones raise here
 
 
@@ -28,13 +36,23 @@ class Aborted(Exception):
     """The abort flag stopped a computation."""
 
 
+class NoRoom(Exception):
+    """The cache has no free cells for a computation; nothing was changed."""
+
+
 class NativeModel:
     """Weights and vocabulary. `tokenize` and `piece` may be called by any thread, `context` functions by one only."""
 
-    def __init__(self, path: Path, *, threads: int, window: int, gpu_layers: int) -> None:
+    def __init__(self, path: Path, options: LoadOptions) -> None:
         self._lib = library()
         params = self._lib.llama_model_default_params()
-        params.n_gpu_layers = 0x7FFFFFFF if gpu_layers < 0 else gpu_layers
+        params.n_gpu_layers = 0x7FFFFFFF if options.gpu_layers < 0 else options.gpu_layers
+        shares = _shares(self._lib, options)
+        if options.main_card >= 0:
+            params.split_mode, params.main_gpu = _SPLIT_NONE, options.main_card
+        elif shares is not None:
+            params.tensor_split = shares
+        self._shares = shares  # llama.cpp keeps only the address
         self._model = self._lib.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
             raise WeightsError(
@@ -42,23 +60,33 @@ class NativeModel:
                 "Is the file whole, and is there memory for it? logs/models.log says.",
             )
         self._vocab = self._lib.llama_model_get_vocab(self._model)
-        self.window = min(window, self._lib.llama_model_n_ctx_train(self._model))
-        self._context = self._new_context(threads)
+        self.window = min(options.window, self._lib.llama_model_n_ctx_train(self._model))
+        self.slots = options.slots
+        self._context = self._new_context(options)
         self._memory = self._lib.llama_get_memory(self._context)
         self._flag = ctypes.create_string_buffer(64)
         self._abort = self._install_abort()
-        self._read: list[int] = []
+        self._batch = self._lib.llama_batch_init(READ_CHUNK, 0, 1)
+        self._shelf: AdapterShelf | None = None
+        self._worn: Key = ()
 
-    def _new_context(self, threads: int) -> Any:
+    def _new_context(self, options: LoadOptions) -> Any:
         params = self._lib.llama_context_default_params()
-        params.n_ctx = self.window
+        params.n_ctx = cache_tokens(self.window, self.slots)
+        params.n_seq_max = self.slots
+        params.kv_unified = True
         params.n_batch = params.n_ubatch = READ_CHUNK
-        params.n_threads = params.n_threads_batch = threads
+        params.n_threads = params.n_threads_batch = options.threads
+        params.flash_attn_type = _FLASH[options.flash]
+        params.type_k = params.type_v = getattr(self._lib, f"GGML_TYPE_{options.cache_type.upper()}")
         params.no_perf = True
         context = self._lib.llama_init_from_model(self._model, params)
         if not context:
             self._lib.llama_model_free(self._model)
-            raise ModelError(f"No memory for a window of {self.window} tokens.", "Lower ALIOTH_MODELS__CONTEXT_TOKENS.")
+            raise ModelError(
+                f"No memory for {self.slots} slots with a window of {self.window} tokens each.",
+                "Lower ALIOTH_MODELS__CONTEXT_TOKENS or ALIOTH_MODELS__SLOTS.",
+            )
         return context
 
     def _install_abort(self) -> Any:
@@ -93,32 +121,57 @@ class NativeModel:
     def ends_answer(self, token: int) -> bool:
         return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
 
-    def read(self, prompt: Sequence[int]) -> int:
-        """Compute a prompt and return how many of its tokens were not in the cache from the one before.
+    def compute(self, rows: Sequence[tuple[int, int, int, bool]]) -> None:
+        """Compute tokens in one call: each with its position, its sequence, and whether its logits are wanted.
+
+        At most READ_CHUNK rows; positions of a sequence follow on what it has.
 
         Raises:
-            Aborted: the flag was set; what was read so far stays in the cache.
-            ModelError: llama.cpp failed.
+            Aborted: the flag was set. NoRoom: the cache is full. ModelError: llama.cpp failed.
+                What was computed for these rows must be cut by the caller.
         """
-        kept = self._keep_common(prompt)
-        for start in range(kept, len(prompt), READ_CHUNK):
-            self.append(prompt[start : start + READ_CHUNK])
-        return len(prompt) - kept
-
-    def append(self, tokens: Sequence[int]) -> None:
-        """Compute these tokens after those in the cache. Raises as `read`."""
         if self._flag[0] != b"\0":
             raise Aborted
-        array = (self._lib.llama_token * len(tokens))(*tokens)
-        code = self._lib.llama_decode(self._context, self._lib.llama_batch_get_one(array, len(tokens)))
-        if code == 0:
-            self._read.extend(tokens)
-            return
-        self._lib.llama_memory_seq_rm(self._memory, 0, len(self._read), -1)
+        batch = self._batch
+        token, position, sequence, wanted = batch.token, batch.pos, batch.seq_id, batch.logits
+        for at, (id_, pos, seq, logits) in enumerate(rows):
+            token[at], position[at], sequence[at][0], wanted[at] = id_, pos, seq, logits
+            batch.n_seq_id[at] = 1
+        batch.n_tokens = len(rows)
+        code = self._lib.llama_decode(self._context, batch)
         if code == _ABORTED:
             raise Aborted
-        self.forget()
-        raise ModelError(f"llama.cpp could not compute {len(tokens)} tokens (code {code}).", "Ask again.")
+        if code == _NO_ROOM:
+            raise NoRoom
+        if code != 0:
+            raise ModelError(f"llama.cpp could not compute {len(rows)} tokens (code {code}).", "Ask again.")
+
+    def cut(self, seq: int, start: int) -> bool:
+        """See `SequenceMemory.cut`."""
+        if self._lib.llama_memory_seq_rm(self._memory, seq, start, -1):
+            return True
+        self._lib.llama_memory_seq_rm(self._memory, seq, -1, -1)
+        return False
+
+    def copy(self, source: int, target: int, end: int) -> None:
+        """See `SequenceMemory.copy`."""
+        self._lib.llama_memory_seq_cp(self._memory, source, target, 0, end)
+
+    def state_bytes(self, seq: int) -> int:
+        """What `save` would take."""
+        return int(self._lib.llama_state_seq_get_size(self._context, seq))
+
+    def save(self, seq: int) -> Any:
+        """The state of a sequence, in memory that goes back to the system when it is dropped."""
+        size = self.state_bytes(seq)
+        state = mmap.mmap(-1, max(1, size))
+        self._lib.llama_state_seq_get_data(self._context, (ctypes.c_uint8 * size).from_buffer(state), size, seq)
+        return state
+
+    def restore(self, seq: int, state: Any) -> bool:
+        """See `SequenceMemory.restore`."""
+        data = (ctypes.c_uint8 * len(state)).from_buffer(state)
+        return bool(self._lib.llama_state_seq_set_data(self._context, data, len(state), seq))
 
     @property
     def vocabulary(self) -> int:
@@ -159,52 +212,51 @@ class NativeModel:
     def forget(self) -> None:
         """Empty the cache."""
         self._lib.llama_memory_clear(self._memory, True)
-        self._read = []
 
-    def _keep_common(self, prompt: Sequence[int]) -> int:
-        same = 0
-        # the last token is always computed again, as its logits are needed
-        for old, new in zip(self._read, prompt[:-1], strict=False):
-            if old != new:
-                break
-            same += 1
-        if not self._lib.llama_memory_seq_rm(self._memory, 0, same, -1):
-            self.forget()
-            return 0
-        del self._read[same:]
-        return same
+    def sampler(self, settings: GenerationSettings) -> Sampler:
+        """What chooses the tokens of one answer; close it afterwards."""
+        return Sampler(self._lib, self._model, self._vocab, settings)
 
-    def sampler(self, *, temperature: float, top_p: float, repeat_penalty: float, seed: int) -> Any:
-        """A chain of llama.cpp samplers; hand it to `free_sampler` afterwards.
+    def sample(self, sampler: Sampler, index: int) -> int:
+        """The next token by the logits of row `index` of the last `compute`."""
+        return sampler.sample(self._context, index)
 
-        The penalty sees generated tokens only: an answer should repeat the words of its sources.
+    def take_adapters_from(self, folder: Path, base: Path, base_id: str) -> None:
+        """Let answers use the LoRA adapters of this folder; `base` is the file of this model."""
+        self._shelf = AdapterShelf(self._lib, self._model, folder, base, base_id)
+
+    def adapter_key(self, adapters: Sequence[tuple[str, float]]) -> Key:
+        """See `AdapterShelf.key`; any thread may call it."""
+        if self._shelf is None and adapters:
+            raise NotFoundError(f"There is no adapter {adapters[0][0]!r}: this model was loaded without any.")
+        return self._shelf.key(adapters) if self._shelf is not None else ()
+
+    def wear(self, adapters: Sequence[tuple[str, float]]) -> None:
+        """Compute with these adapters from now on. What was read under others is forgotten.
+
+        Raises:
+            NotFoundError, WeightsError: see `AdapterShelf.apply`.
         """
-        lib = self._lib
-        chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        if repeat_penalty != 1.0:
-            vocabulary = lib.llama_vocab_n_tokens(self._vocab)
-            lib.llama_sampler_chain_add(
-                chain, lib.llama_sampler_init_penalties(vocabulary, 64, repeat_penalty, 0.0, 0.0)
-            )
-        if temperature <= 0:
-            lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_greedy())
-            return chain
-        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_p(top_p, 1))
-        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_temp(temperature))
-        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_dist(seed))
-        return chain
-
-    def sample(self, sampler: Any) -> int:
-        """The next token by the logits of the last computed one."""
-        return int(self._lib.llama_sampler_sample(sampler, self._context, -1))
-
-    def free_sampler(self, sampler: Any) -> None:
-        self._lib.llama_sampler_free(sampler)
+        key = self._shelf.apply(self._context, adapters) if self._shelf is not None else self.adapter_key(adapters)
+        if key != self._worn:
+            self._worn = key
+            self.forget()
 
     def close(self) -> None:
         """Free context and weights. Nothing may be called afterwards."""
+        self._lib.llama_batch_free(self._batch)
         self._lib.llama_free(self._context)
+        if self._shelf is not None:
+            self._shelf.close()
         self._lib.llama_model_free(self._model)
+
+
+def _shares(lib: ModuleType, options: LoadOptions) -> Any:
+    """The shares of the cards as llama.cpp wants them: one number for every card there could be."""
+    if not options.tensor_split:
+        return None
+    count = int(lib.llama_max_devices())
+    return (ctypes.c_float * count)(*options.tensor_split[:count])
 
 
 def quantise_q8_0(source: Path, target: Path, threads: int) -> None:

@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 MEASURED: Final = Path("models", "bench.json")
 """Under ALIOTH_HOME: what `alioth models bench` measured last."""
+_NO_LIMIT: Final = 1 << 60
 _GPU_KINDS: Final = {1, 2}  # GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU
 
 
@@ -52,7 +53,31 @@ def this_machine(home: Path) -> Machine:
     import psutil
 
     memory = psutil.virtual_memory()
-    return Machine(memory.total, memory.available, cards(), last_bench(home))
+    total, free = memory.total, memory.available
+    limit = container_limit()
+    if limit is not None:
+        total, free = min(total, limit[0]), min(free, limit[1])
+    return Machine(total, free, cards(), last_bench(home))
+
+
+def container_limit(cgroup: Path = Path("/sys/fs/cgroup")) -> tuple[int, int] | None:
+    """Bytes that a container may take in all and what is free of them; None where no limit is set.
+
+    The files of the page cache count as taken there, but go when memory is wanted.
+    """
+    for most, taken, cache in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            limit = int((cgroup / most).read_text(encoding="ascii"))
+            used = int((cgroup / taken).read_text(encoding="ascii"))
+            rows = (cgroup / taken).with_name("memory.stat").read_text(encoding="ascii").split()
+        except (OSError, ValueError):
+            continue
+        stat = dict(zip(rows[::2], rows[1::2], strict=False))
+        return (limit, max(0, limit - used + int(stat.get(cache, 0)))) if limit < _NO_LIMIT else None
+    return None
 
 
 def cards() -> tuple[Card, ...]:

@@ -1,48 +1,29 @@
-"""Says before loading what a language model takes and what fits: window, layers on the card, quantisation, speed."""
+"""Says before loading what a language model takes and what fits: slots, window, layers on the cards, speed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from models.gguf import GgufHeader
-from models.llama_load import SMALLEST_WINDOW
-from models.llama_native import READ_CHUNK
+from models.llama_load import SMALLEST_WINDOW, can_pack_cache
+from models.load_options import CacheType, LoadOptions
 from models.machine import Card, Machine
+from models.plan_memory import CACHE_BYTES, Memory, memory
 
-CacheType = Literal["f16", "q8_0", "q4_0"]
-CACHE_BYTES: Final[dict[CacheType, float]] = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
-"""Per number kept of a token."""
+__all__ = ["BITS", "CACHE_BYTES", "Memory", "Plan", "Quantisation", "Speed", "memory", "plan"]
 
 BITS: Final = {"F16": 16.0, "Q8_0": 8.5, "Q6_K": 6.56, "Q5_K_M": 5.7, "Q4_K_M": 4.85, "Q3_K_M": 3.9}
 """Bits per weight of whole files, best first."""
 
-SLOTS: Final = 1
-"""Answers computed at the same time: people take turns (docs/models.md)."""
+SLOTS_ON_CARD: Final = 16
+SLOTS_ON_PROCESSOR: Final = 4
+"""Answers computed side by side when nothing else is asked for; each takes memory for a window."""
 
-# measured on the bundled model, see docs/models.md; a vocabulary entry is a text, a score and two look-ups
-_VOCABULARY_BYTES: Final = 280
-_LIBRARY_BYTES: Final = 8_000_000
-_CARD_LIBRARY_BYTES: Final = 450_000_000
 _RAM_SPARE: Final = 0.1
 _CARD_SPARE: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Bytes by use; host and card say where they lie."""
-
-    weights: int
-    cache: int
-    compute: int
-    other: int
-    host: int
-    card: int
-
-    @property
-    def total(self) -> int:
-        return self.weights + self.cache + self.compute + self.other
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,72 +46,93 @@ class Quantisation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to expect. layers: on the cards, of all_layers. notes: what is less than was asked for, in words."""
+    """What to expect, and the options to load with. layers: on the cards, of all_layers.
+
+    less: what is less than was asked for, in words; notes: that and what else should be known.
+    """
 
     fits: bool
     window: int
     layers: int
     all_layers: int
     slots: int
+    cache_type: CacheType
     memory: Memory
+    options: LoadOptions
     speed: Speed | None
     quantisations: tuple[Quantisation, ...]
+    less: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def plan(header: GgufHeader, machine: Machine, *, users: int, window: int, cache: CacheType = "f16") -> Plan:
-    """The most of what was asked for that fits: all layers on the cards first, then fewer, then a smaller window.
+def plan(
+    header: GgufHeader,
+    machine: Machine,
+    *,
+    users: int,
+    window: int,
+    cache: CacheType = "f16",
+    options: LoadOptions | None = None,
+    slots: int = 0,
+) -> Plan:
+    """The most of what was asked for that fits.
+
+    With all layers on the cards: fewer slots first, then a smaller cache type. Else fewer layers there, in the end a
+    smaller window.
 
     Args:
         users: people who may ask at the same time.
-        window: tokens wanted.
+        window: tokens wanted; cache: how they are kept.
+        options: the rest of what to load with; its window, slots and cache type do not count.
+        slots: wanted; 0 is as many as users, up to SLOTS_ON_CARD or SLOTS_ON_PROCESSOR.
     """
     notes: list[str] = []
     asked = min(window, header.context)
     if asked < window:
         notes.append(f"The model reads at most {header.context} tokens.")
+    given = options or LoadOptions(threads=1, window=window)
+    usable = usable_cards(machine.cards, given)
     everything = header.layers + 1
-    chosen: tuple[int, int, Memory] | None = None
-    for tokens in _windows(asked):
-        layers = _most_layers(header, machine, tokens, cache, everything)
-        need = memory(header, tokens, layers, cache)
-        if need.host <= room(machine):
-            chosen = layers, tokens, need
-            break
-    fits = chosen is not None
-    layers, tokens, need = chosen or (0, SMALLEST_WINDOW, memory(header, min(SMALLEST_WINDOW, asked), 0, cache))
-    notes += _what_is_less(machine, fits, layers, everything, tokens, asked, need)
-    speed = _speed(header, machine, layers)
-    notes += _about_users(users, speed)
-    ways = tuple(_quantisations(header, machine, tokens, cache))
-    return Plan(fits, tokens, layers, everything, SLOTS, need, speed, ways, tuple(notes))
+    most = everything if given.gpu_layers < 0 else min(given.gpu_layers, everything)
+    goal = slots or max(1, min(users, SLOTS_ON_CARD if usable and most else SLOTS_ON_PROCESSOR))
+    wanted = dataclasses.replace(given, window=asked, slots=goal, cache_type=cache, gpu_layers=most if usable else 0)
+    found = next((one for one in _choices(header, machine, wanted) if _fits(header, machine, one)), None)
+    fits, least = found is not None, dataclasses.replace(wanted, window=min(SMALLEST_WINDOW, asked), slots=1)
+    got = found or dataclasses.replace(least, gpu_layers=0)
+    need = need_of(header, machine, got)
+    less = tuple(_what_is_less(machine, header, wanted, got, need, fits=fits, counted=bool(slots)))
+    notes += less
+    speed = _speed(header, machine, got.gpu_layers)
+    notes += _about_users(users, got.slots, speed)
+    ways = tuple(_quantisations(header, machine, got))
+    return Plan(
+        fits, got.window, got.gpu_layers, everything, got.slots, got.cache_type, need, got, speed, ways, less,
+        tuple(notes),
+    )  # fmt: skip
 
 
-def memory(
-    header: GgufHeader, window: int, layers: int, cache: CacheType = "f16", weights: int | None = None
-) -> Memory:
-    """What a loaded model takes, after it has read a prompt.
+def usable_cards(cards: Sequence[Card], options: LoadOptions) -> tuple[Card, ...]:
+    """Cards that these options let llama.cpp use; none when no layers are wanted there."""
+    if options.gpu_layers == 0:
+        return ()
+    if options.main_card >= 0:
+        return tuple(cards[options.main_card : options.main_card + 1])
+    return tuple(cards)
 
-    Args:
-        window: tokens. layers: on the card; the output counts as one more than the model has.
-        weights: bytes of all weights, for another quantisation than the file's.
-    """
-    scale = 1.0 if weights is None else weights / max(1, header.tensor_bytes)
-    on_card = min(layers, header.layers)
-    # llama.cpp puts the last layers on the card, and the embedding table always stays in memory
-    card_weights = sum(header.layer_bytes[header.layers - on_card :]) + (
-        header.other_bytes if layers > header.layers else 0
+
+def need_of(header: GgufHeader, machine: Machine, options: LoadOptions, weights: int | None = None) -> Memory:
+    """Memory of a model loaded with these options on this machine."""
+    cards = usable_cards(machine.cards, options)
+    return memory(
+        header,
+        options.window,
+        options.gpu_layers if cards else 0,
+        options.cache_type,
+        weights,
+        slots=options.slots,
+        shares=_shares(cards, options),
+        flash=options.flash != "off",
     )
-    all_weights = int(header.tensor_bytes * scale)
-    per_layer = [_row(header, number, cache) * window for number in range(header.layers)]
-    card_cache = sum(per_layer[header.layers - on_card :])
-    activations = READ_CHUNK * (8 * header.width + 3 * header.feed_forward) * 4 + READ_CHUNK * window * 2
-    # only the last token's logits are wanted: memory is touched as it is used, a card's is taken at once
-    compute = activations + (READ_CHUNK * header.vocabulary * 4 if layers else 0)
-    other = header.vocabulary * _VOCABULARY_BYTES + _LIBRARY_BYTES + (_CARD_LIBRARY_BYTES if layers else 0)
-    card = int(card_weights * scale) + card_cache + (compute + _CARD_LIBRARY_BYTES if layers else 0)
-    total = all_weights + sum(per_layer) + compute + other
-    return Memory(all_weights, sum(per_layer), compute, other, host=total - card, card=card)
 
 
 def room(machine: Machine) -> int:
@@ -138,60 +140,78 @@ def room(machine: Machine) -> int:
     return int(machine.ram_free_bytes - machine.ram_total_bytes * _RAM_SPARE)
 
 
-def card_room(cards: tuple[Card, ...]) -> int:
-    """Bytes on all cards that a model may take."""
-    return sum(int(card.free_bytes - card.total_bytes * _CARD_SPARE) for card in cards)
+def card_room(card: Card) -> int:
+    """Bytes of a card that a model may take."""
+    return int(card.free_bytes - card.total_bytes * _CARD_SPARE)
 
 
-def _row(header: GgufHeader, layer: int, cache: CacheType) -> int:
-    """Bytes that one layer keeps of one token."""
-    if header.attention_compressed:
-        return int(header.attention_compressed * CACHE_BYTES[cache])
-    return int(header.kv_heads[layer] * (header.key_length + header.value_length) * CACHE_BYTES[cache])
+def _shares(cards: Sequence[Card], options: LoadOptions) -> tuple[float, ...]:
+    given = (*options.tensor_split, *(0.0 for _ in cards))[: len(cards)]
+    if any(given):
+        return given
+    return tuple(float(max(1, card.free_bytes)) for card in cards) or (1.0,)
 
 
-def _windows(asked: int) -> Iterator[int]:
-    tokens = asked
-    yield tokens
-    while tokens > SMALLEST_WINDOW:
-        tokens = max(SMALLEST_WINDOW, tokens // 2)
-        yield tokens
+def _fits(header: GgufHeader, machine: Machine, options: LoadOptions, weights: int | None = None) -> bool:
+    need = need_of(header, machine, options, weights)
+    cards = usable_cards(machine.cards, options)
+    on_cards = all(size <= card_room(card) for size, card in zip(need.by_card, cards, strict=False) if size)
+    return need.host <= room(machine) and on_cards
 
 
-def _most_layers(header: GgufHeader, machine: Machine, window: int, cache: CacheType, everything: int) -> int:
-    if not machine.cards:
-        return 0
-    space = card_room(machine.cards)
-    return next(
-        (layers for layers in range(everything, 0, -1) if memory(header, window, layers, cache).card <= space), 0
-    )
+def _choices(header: GgufHeader, machine: Machine, wanted: LoadOptions) -> Iterator[LoadOptions]:
+    """From what is wanted to the least, best first."""
+    packable = can_pack_cache(header) and wanted.cache_type == "f16" and wanted.flash_attention != "off"
+    caches: tuple[CacheType, ...] = (wanted.cache_type, "q8_0") if packable else (wanted.cache_type,)
+    for tokens in _halves(wanted.window, SMALLEST_WINDOW):
+        for cache in caches:
+            for slots in _halves(wanted.slots, 1):
+                yield dataclasses.replace(wanted, window=tokens, slots=slots, cache_type=cache)
+        for layers in range(wanted.gpu_layers - 1, -1, -1):
+            yield dataclasses.replace(wanted, window=tokens, slots=1, gpu_layers=layers)
+
+
+def _halves(most: int, least: int) -> Iterator[int]:
+    yield most
+    while most > least:
+        most = max(least, most // 2)
+        yield most
 
 
 def _what_is_less(
-    machine: Machine, fits: bool, layers: int, everything: int, window: int, asked: int, need: Memory
-) -> Iterator[str]:
+    machine: Machine, header: GgufHeader, wanted: LoadOptions, got: LoadOptions, need: Memory, *,
+    fits: bool, counted: bool,
+) -> Iterator[str]:  # fmt: skip
     if not fits:
         yield (
-            f"It does not fit: {need.host / 1e9:.1f} GB of memory are needed even with a window of {window} tokens, "
-            f"{max(0, room(machine)) / 1e9:.1f} GB can be taken. Take a smaller model or quantisation."
+            f"It does not fit: {need.host / 1e9:.1f} GB of memory are needed even with a window of {got.window} "
+            f"tokens, {max(0, room(machine)) / 1e9:.1f} GB can be taken. Take a smaller model or quantisation."
         )
         return
-    if machine.cards and layers < everything:
-        yield f"{layers} of {everything} layers fit on the card; the rest is computed on the processor, slowly."
-    if window < asked:
-        yield f"Only a window of {window} tokens fits, not {asked}."
+    if got.gpu_layers < wanted.gpu_layers:
+        yield (
+            f"{got.gpu_layers} of {header.layers + 1} layers fit on the card; the rest is computed on the processor, "
+            "slowly."
+        )
+    if got.cache_type != wanted.cache_type:
+        yield f"Read tokens are kept in {got.cache_type}, not {wanted.cache_type}, to save memory."
+    if counted and got.slots < wanted.slots:
+        yield f"Only {got.slots} slots fit, not {wanted.slots}."
+    if got.window < wanted.window:
+        yield f"Only a window of {got.window} tokens fits, not {wanted.window}."
 
 
-def _about_users(users: int, speed: Speed | None) -> Iterator[str]:
-    if users > SLOTS:
-        wait = ""
-        if speed is not None:
-            one = 1000 / speed.prompt_per_s + 200 / speed.answer_per_s
-            wait = (
-                f" If all {users} ask at once, with prompts of 1,000 and answers of 200 tokens, "
-                f"the last one's is done after about {users * one:.0f} s."
-            )
-        yield f"{users} people take turns at {SLOTS} slot.{wait}"
+def _about_users(users: int, slots: int, speed: Speed | None) -> Iterator[str]:
+    if users <= slots:
+        return
+    wait = ""
+    if speed is not None:
+        one = 1000 / speed.prompt_per_s + 200 / speed.answer_per_s
+        wait = (
+            f" If all {users} ask at once, with prompts of 1,000 and answers of 200 tokens, "
+            f"the last one's is done after at most {users * one:.0f} s."
+        )
+    yield f"{users} people share {slots} slot{'s' if slots > 1 else ''}; the others wait their turn.{wait}"
 
 
 def _speed(header: GgufHeader, machine: Machine, layers: int) -> Speed | None:
@@ -206,12 +226,12 @@ def _speed(header: GgufHeader, machine: Machine, layers: int) -> Speed | None:
     )
 
 
-def _quantisations(header: GgufHeader, machine: Machine, window: int, cache: CacheType) -> Iterator[Quantisation]:
+def _quantisations(header: GgufHeader, machine: Machine, got: LoadOptions) -> Iterator[Quantisation]:
+    full = dataclasses.replace(got, gpu_layers=header.layers + 1)
+    none = dataclasses.replace(got, gpu_layers=0)
     for name, bits in BITS.items():
         weights = int(header.weights * bits / 8)
-        on_card = machine.cards and memory(header, window, header.layers + 1, cache, weights).card
-        if on_card and on_card <= card_room(machine.cards):
+        if machine.cards and _fits(header, machine, full, weights):
             yield Quantisation(name, weights, "card")
         else:
-            in_ram = memory(header, window, 0, cache, weights).host <= room(machine)
-            yield Quantisation(name, weights, "ram" if in_ram else "")
+            yield Quantisation(name, weights, "ram" if _fits(header, machine, none, weights) else "")

@@ -22,6 +22,7 @@ class Lane(StrEnum):
 
     QUESTION = "question"
     INGEST = "ingest"
+    BACKGROUND = "background"
 
 
 class Tokenizer(Protocol):
@@ -93,7 +94,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
-    """max_tokens: most tokens generated. temperature 0 is greedy. stop: texts that end the answer, left out of it."""
+    """max_tokens: most tokens generated. temperature 0 is greedy. stop: texts that end the answer, left out of it.
+
+    top_k: candidates kept, 0 all. min_p: share of the likeliest candidate's probability that others need, 0.0 off.
+    json_schema: JSON text of a schema that the answer must follow; empty is free text. adapters: id and scale of
+    each LoRA adapter. `models.sampling.require_valid` knows the limits.
+    """
 
     max_tokens: int = 256
     temperature: float = 0.0
@@ -101,6 +107,10 @@ class GenerationSettings:
     repeat_penalty: float = 1.1
     seed: int = 0
     stop: tuple[str, ...] = ()
+    top_k: int = 0
+    min_p: float = 0.0
+    json_schema: str = ""
+    adapters: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +129,17 @@ class LanguageModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a streamed answer. place: how many are ahead in the queue while waiting (text empty), else 0."""
+    """A piece of a streamed answer. place: how many are ahead in the queue while waiting (text empty), else 0.
+
+    wait_s: seconds that this will take by the rates measured, 0.0 when unknown.
+    """
 
     text: str = ""
     place: int = 0
     finish_reason: str = ""
     prompt_tokens: int = 0
     generated_tokens: int = 0
+    wait_s: float = 0.0
 
 
 class LanguageModel(Protocol):
@@ -143,12 +157,14 @@ class LanguageModel(Protocol):
         settings: GenerationSettings,
         cancel: threading.Event | None = None,
         user: str = "",
+        lane: Lane = Lane.QUESTION,
     ) -> Iterator[Delta]:
-        """Deltas in order; the last one has a `finish_reason`: stop, length or cancelled.
+        """Deltas in order; the last one has a `finish_reason`: stop, length, timeout or cancelled.
 
         Args:
             cancel: set it to stop at once, also while the prompt is read.
             user: fair share is by this key.
+            lane: BACKGROUND may wait until nobody else asks, and gives way.
 
         Raises:
             ContextOverflowError: prompt plus max_tokens exceed the window.

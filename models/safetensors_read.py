@@ -64,8 +64,24 @@ def require_safe_folder(folder: Path) -> None:
     for file in weights:
         read_safetensors_header(file)
     for file in files:
+        if file.name.endswith(".safetensors.index.json"):
+            _require_all_parts(file)
+    for file in files:
         if file.suffix == ".json":
             _require_no_code(file)
+
+
+def _require_all_parts(index: Path) -> None:
+    data = _parsed(index, index.read_bytes()) if index.stat().st_size <= MAX_JSON_BYTES else None
+    places = data.get("weight_map") if isinstance(data, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise _wrong(index, "it names no parts")
+    for name in sorted({str(one) for one in places.values()}):
+        if "/" in name or not (index.parent / name).is_file():
+            raise WeightsError(
+                f"'{index.parent}' lacks the part {name[:200]!r}, which '{index.name}' names.",
+                "Get every part of the model.",
+            )
 
 
 def _files(folder: Path) -> Iterable[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from core.errors import AliothError, InputError, ModelUnavailableError, NotFoundError, PermissionDeniedError
 from models.chat_stream import AnswerStream, chunk_lines, completion
 from models.embedders import Embedders
-from models.llama import MAX_WAITING
-from models.protocols import Embeddings, Lane, LanguageModel, Tokenizer
+from models.limits import MOST_STREAMS
+from models.protocols import Delta, Embeddings, Lane, LanguageModel, Tokenizer
 from models.requests import ChatRequest, EmbeddingRequest, TokensRequest, UseRequest
+from models.rerank_service import RerankShelf, add_rerank
 from models.swap import LlmSwap
 from models.wire import LANE_HEADER, error_body, pack, status_of
 
@@ -44,7 +45,7 @@ class ServedEmbedder(Protocol):
 class Served:
     """What the process serves; LLM and first embedder are None until they are loaded.
 
-    others: further embedders, loaded on demand; None when there is only the first.
+    others: further embedders, loaded on demand; None when there is only the first. watch: sees every answer pass.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class Served:
         self.llm_notes: tuple[str, ...] = ()
         self.former_llms: frozenset[str] = frozenset()
         self.swap: LlmSwap | None = None
+        self.shelf = RerankShelf()
+        self.watch: Callable[[Iterator[Delta]], Iterator[Delta]] = lambda deltas: deltas
 
     @property
     def ready(self) -> bool:
@@ -102,7 +105,7 @@ def serve(served: Served, token: str) -> FastAPI:
     app = FastAPI(title="Alioth models", docs_url=None, redoc_url=None, openapi_url=None)
     # apart from each other, so that neither queued answers nor ingestion can take the threads that questions need
     threads = {
-        "answers": ThreadPoolExecutor(MAX_WAITING + 8, "answers"),
+        "answers": ThreadPoolExecutor(MOST_STREAMS, "answers"),
         Lane.QUESTION: ThreadPoolExecutor(16, "questions"),
         Lane.INGEST: ThreadPoolExecutor(8, "ingest"),
     }
@@ -111,6 +114,7 @@ def serve(served: Served, token: str) -> FastAPI:
     _add_chat(app, served, threads["answers"])
     _add_swap(app, served, threads["answers"])
     _add_embeddings(app, served, threads)
+    add_rerank(app, served.shelf)
     return app
 
 
@@ -168,13 +172,20 @@ def _add_chat(app: FastAPI, served: Served, threads: ThreadPoolExecutor) -> None
     @app.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
         llm = served.require_llm(body.model)
-        messages = [message.to_message() for message in body.messages]
-        answer = AnswerStream(lambda cancel: llm.stream(messages, body.settings(), cancel, body.user), threads)
+        messages, lane = [message.to_message() for message in body.messages], _lane(request)
+        answer = AnswerStream(
+            lambda cancel: served.watch(llm.stream(messages, body.settings(), cancel, body.user, lane)), threads
+        )
         await answer.start()
         if not body.stream:
             return JSONResponse(await completion(answer, body.model, request.is_disconnected))
         lines: AsyncIterator[str] = chunk_lines(answer, body.model, body.include_usage, request.is_disconnected)
         return StreamingResponse(lines, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    @app.get("/v1/queue")
+    async def queue() -> dict[str, Any]:
+        figures = getattr(served.llm, "queue", None)  # other engines keep their own
+        return figures() if figures is not None else {}
 
     @app.post("/v1/tokens")
     async def tokens(body: TokensRequest) -> dict[str, Any]:
@@ -196,6 +207,7 @@ def _add_embeddings(app: FastAPI, served: Served, threads: dict[Any, ThreadPoolE
     @app.post("/v1/embeddings")
     async def embeddings(body: EmbeddingRequest, request: Request) -> Response:
         texts, lane = body.texts(), _lane(request)
+        lane = Lane.INGEST if lane is Lane.BACKGROUND else lane
         embedder = await served.require_embedder(body.model)
         loop = asyncio.get_running_loop()
         vectors = await loop.run_in_executor(threads[lane], embedder.embed, texts, lane)
@@ -232,7 +244,7 @@ def _describe(served: Served) -> list[dict[str, Any]]:
                 "reading_rate": info.reading_rate,
                 "small": info.small,
                 "weights_sha256": served.llm_sha256,
-                **({"notes": list(served.llm_notes)} if served.llm_notes else {}),
+                **({"notes": list(notes)} if (notes := getattr(served.llm, "live_notes", served.llm_notes)) else {}),
             }
         )
     besides = served.others.loaded() if served.others is not None else []
@@ -246,8 +258,11 @@ def _describe(served: Served) -> list[dict[str, Any]]:
                 "dimension": embedder.dimension,
                 "weights_sha256": embedder.weights_sha256,
                 **({"memory_mb": memory_mb} if memory_mb else {}),
+                **getattr(embedder, "described", {}),
             }
         )
+    if (reranker := served.shelf.row()) is not None:
+        rows.append(reranker)
     return [{"object": "model", "created": 0, "owned_by": "alioth", **row} for row in rows]
 
 

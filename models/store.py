@@ -26,6 +26,7 @@ INCOMING: Final = ".incoming"
 SPARE_BYTES: Final = 256 * 1024 * 1024
 """Left free on the disk: the databases live there too."""
 _BLOCK: Final = 1 << 20
+_LONGEST_PREFIX: Final = 1000
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Progress = Callable[[int, int], None]
@@ -287,7 +288,12 @@ def _folder_facts(folder: Path, wanted: Wanted) -> dict[str, Any]:
     dimension = _json(folder / "1_Pooling" / "config.json").get("word_embedding_dimension") or config.get("hidden_size")
     if not window or not isinstance(dimension, int):
         raise WeightsError(f"'{folder.name}' does not say its window or dimension.", "Is config.json there?")
-    prefixes = {"query_prefix": wanted.query_prefix, "document_prefix": wanted.document_prefix}
+    prompts = _json(folder / "config_sentence_transformers.json").get("prompts")
+    own = prompts if isinstance(prompts, dict) else {}
+    prefixes = {
+        "query_prefix": wanted.query_prefix or _prompt(own, "query"),
+        "document_prefix": wanted.document_prefix or _prompt(own, "document", "passage"),
+    }
     return {
         "role": "reranker" if reranks else "embedder",
         "kind": "cross_encoder" if reranks else "sentence_transformers",
@@ -296,6 +302,12 @@ def _folder_facts(folder: Path, wanted: Wanted) -> dict[str, Any]:
         "size_bytes": sum(file.stat().st_size for file in folder.glob("*.safetensors")),
         **({} if reranks else prefixes),
     }
+
+
+def _prompt(prompts: Mapping[str, Any], *names: str) -> str:
+    """What the model's own files say goes before a text; a prefix is text, never a program."""
+    texts = (prompts.get(name) for name in names)
+    return next((text for text in texts if isinstance(text, str) and 0 < len(text) <= _LONGEST_PREFIX), "")
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from core.errors import ConflictError
 
 if TYPE_CHECKING:
     from models.llama import LlamaCppModel
+    from models.llm_record import LlmRecord
     from models.service import Served
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,18 @@ class LlmSwap:
     Args:
         load: loads a model of the catalogue; its errors reach whoever asked, and the old model stays.
         former: ids under which clients that started earlier may still ask.
+        record: remembers what is loaded and which model answered.
     """
 
-    def __init__(self, served: Served, load: Callable[[str], LoadedLlm], former: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        served: Served,
+        load: Callable[[str], LoadedLlm],
+        former: frozenset[str] = frozenset(),
+        record: LlmRecord | None = None,
+    ) -> None:
         self._served = served
+        self._record = record
         self._load = load
         self._current: LoadedLlm | None = None
         self._changing = threading.Lock()
@@ -42,8 +51,18 @@ class LlmSwap:
 
     def start(self, model_id: str) -> LoadedLlm:
         """Load the first model; `serve` makes it answer."""
-        self._current = self._load(model_id)
+        self._current = self._loaded(model_id)
         return self._current
+
+    def _loaded(self, model_id: str) -> LoadedLlm:
+        if self._record is None:
+            return self._load(model_id)
+        self._record.loading(model_id)
+        loaded = self._load(model_id)
+        self._record.loaded(model_id)
+        for note in loaded.model.notes:
+            self._record.note(model_id, note)
+        return loaded
 
     def serve(self) -> None:
         """Let the loaded model answer."""
@@ -68,8 +87,10 @@ class LlmSwap:
             if old is not None and old.model.info().id == model_id:
                 self._changing.release()
                 return old.model.notes
-            new = self._load(model_id)
+            new = self._loaded(model_id)
         except BaseException:
+            if self._record is not None and old is not None:
+                self._record.loaded(old.model.info().id)
             self._changing.release()
             raise
         self._current = new

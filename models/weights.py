@@ -61,7 +61,7 @@ def forget_verified(home: Path) -> None:
 
 
 def weights_sha256(model_id: str, home: Path) -> str:
-    """The pinned sha256 of the weights themselves; reads no weights.
+    """The pinned sha256 of the weights themselves; reads no weights. Of several files: that of their list.
 
     Raises:
         NotFoundError: no such id in the catalogue.
@@ -72,6 +72,9 @@ def weights_sha256(model_id: str, home: Path) -> str:
         return found.sha256
     pins = pins_of(found, home)
     name = location(found, home).name if found.kind == "gguf" else _WEIGHTS_FILE
+    shards = sorted((shard, sha256) for shard, sha256 in pins.items() if shard.endswith(".safetensors"))
+    if name not in pins and len(shards) > 1 and found.kind != "gguf":
+        return hashlib.sha256("".join(f"{sha256}  {shard}\n" for shard, sha256 in shards).encode()).hexdigest()
     if name not in pins:
         raise _unpinned(found.id, name, "", home)
     return pins[name]

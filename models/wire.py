@@ -26,6 +26,8 @@ from core.errors import (
 LANE_HEADER = "X-Alioth-Lane"
 PLACE_FIELD = "alioth_place"
 """Field of a streamed chunk: how many requests are ahead in the queue."""
+WAIT_FIELD = "alioth_wait_s"
+"""Field beside it: whole seconds that this will take, by the rates measured."""
 
 _STATUS: dict[type[AliothError], int] = {
     InputError: 400,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import core.text
-from core.text import detect_language, fold, segment, split_sentences
+from core.text import CHINESE_STOP_WORDS, detect_language, fold, segment, split_sentences
 
 MIXED = st.text(alphabet=st.sampled_from(list('abcABC 123.。！？!?；\n"”’)（）公司成立于年Mr.Dr.e.g.…')), max_size=200)
 
@@ -80,3 +82,24 @@ def test_threads_that_segment_side_by_side_get_what_one_gets() -> None:
         together = list(pool.map(segment, texts))
     core.text._stem.cache_clear()
     assert together == [segment(text) for text in texts]
+
+
+_CHINESE = (
+    "小明硕士毕业于中国科学院计算所，后在日本京都大学深造。",
+    "《中华人民共和国公司法》第六十条：有限责任公司不设股东会。",
+    "南京市长江大桥于一九六八年建成通车，全长六千七百七十二米。",
+    "每位员工每年享有二十五天带薪年假，须提前两周书面申请。",
+    "設備維護手冊：更換密封圈之前，必須先關閉水泵並切斷電源。",
+    "演员刘䶮、歌手㐂鿰与陈喆出席了开幕式。",
+    "他来到了网易杭研大厦，买了杭州西湖区的乒乓球拍。",
+)
+
+
+@pytest.mark.parametrize("text", _CHINESE)
+def test_chinese_falls_into_the_words_that_older_indexes_were_made_of(text: str) -> None:
+    import jieba
+
+    jieba.setLogLevel(logging.WARNING)
+    pieces = re.findall(r"[\u3400-\u9fff]+", fold(text))
+    words = [word for piece in pieces for word in jieba.cut_for_search(piece)]
+    assert segment(text) == [word for word in words if word not in CHINESE_STOP_WORDS]

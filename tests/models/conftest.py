@@ -15,6 +15,7 @@ import pytest
 from models import catalog, weights
 from models.client import ModelsClient
 from models.llama import LlamaCppModel
+from models.load_options import LoadOptions
 from models.sentence_transformer import SentenceTransformerEmbedder
 
 TOKEN = "test-token"
@@ -28,7 +29,7 @@ def models_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llama(models_home: Path) -> Iterator[LlamaCppModel]:
     entry = catalog.entry("smollm2-135m-instruct")
-    model = LlamaCppModel(weights.resolve(entry.id, models_home), entry, threads=2, context_tokens=4096)
+    model = LlamaCppModel(weights.resolve(entry.id, models_home), entry, LoadOptions(2, 4096))
     yield model
     model.close()
 
@@ -52,7 +53,7 @@ def server_url(models_home: Path) -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "app.model_server", "--port", "0", "--ready-fd", str(write)],
         pass_fds=(write,),
-        env=server_environment(models_home, ALIOTH_MODELS__CONTEXT_TOKENS="4096"),
+        env=server_environment(models_home, ALIOTH_MODELS__CONTEXT_TOKENS="4096", ALIOTH_MODELS__SLOTS="1"),
     )
     os.close(write)
     with os.fdopen(read) as stream:

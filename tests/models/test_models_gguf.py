@@ -252,3 +252,17 @@ def test_no_loader_ever_trusts_code_of_a_model() -> None:
     loading = [text for text in sources if "SentenceTransformer(" in text or "CrossEncoder(" in text]
     assert loading and all("trust_remote_code=False" in text for text in loading)
     assert not any("trust_remote_code=True" in text or "import pickle" in text for text in sources)
+
+
+@pytest.mark.parametrize(("number", "count"), [(0, 3), (1, 3), (2, 3)])
+def test_a_part_of_a_split_model_is_told_and_refused(tmp_path: Path, number: int, count: int) -> None:
+    pairs = llm_pairs() | {"split.no": number, "split.count": count, "split.tensors.count": 9}
+    header = read_header(write_gguf(tmp_path / f"m-0000{number + 1}-of-0000{count}.gguf", pairs))
+    assert header.parts == count
+    with pytest.raises(WeightsError, match="one of 3 parts") as caught:
+        require_language_model(header)
+    assert "--merge" in caught.value.hint
+
+
+def test_a_file_that_is_whole_but_was_split_once_is_taken(tmp_path: Path) -> None:
+    require_language_model(read_header(write_gguf(tmp_path / "m.gguf", llm_pairs() | {"split.count": 1})))

@@ -18,6 +18,7 @@ from models.chosen import choose_llm, former_llms
 from models.fakes import FakeEmbedder
 from models.lanes import ComputeGate
 from models.llama import LlamaCppModel
+from models.load_options import LoadOptions
 from models.protocols import Delta, GenerationSettings, Message
 from models.service import Served, serve
 from models.swap import LlmSwap, LoadedLlm
@@ -58,8 +59,7 @@ class Loader:
         model = LlamaCppModel(
             weights.resolve(FILE, self.home),
             known,
-            threads=1,
-            context_tokens=window,
+            LoadOptions(1, window),
             gate=self.gate if model_id == "first" else None,
         )
         self.loaded.append(model)

@@ -1,0 +1,49 @@
+"""How much may wait and run at once, and how long."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+from core.settings import ModelSettings
+
+MAX_WAITING: Final = 64
+MAX_WAITING_PER_USER: Final = 8
+MOST_STREAMS: Final = 400
+"""Answers that may wait or run at once, whatever the settings say; each has a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """waiting, waiting_per_user: requests. running_per_user: answers at the same time while others wait.
+
+    wait_s: seconds in the queue. answer_s: seconds of one answer. keep_mb: MB of main memory for states of recent
+    conversations.
+    """
+
+    waiting: int = MAX_WAITING
+    waiting_per_user: int = MAX_WAITING_PER_USER
+    running_per_user: int = 2
+    wait_s: float = 300.0
+    answer_s: float = 600.0
+    keep_mb: int = 512
+
+
+def limits_of(settings: ModelSettings) -> AnswerLimits:
+    return AnswerLimits(
+        waiting=settings.waiting,
+        waiting_per_user=settings.waiting_per_user,
+        running_per_user=settings.running_per_user,
+        wait_s=settings.wait_s,
+        answer_s=settings.answer_s,
+        keep_mb=settings.keep_mb,
+    )
+
+
+def end_soon() -> None:
+    """End this process with an error code, so that its supervisor starts a new one; what is told now still gets out."""
+    ender = threading.Timer(1.0, os._exit, (70,))
+    ender.daemon = True
+    ender.start()
