@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import InputError
@@ -26,6 +26,18 @@ _GROUPS = {
 }
 
 
+REASONS = {
+    "empty": "no text in it",
+    "encrypted": "under a password",
+    "unsupported": "type not read",
+    "unreadable": "damaged",
+    "too_large": "over a limit",
+    "archive": "archive of nothing that is read",
+    "other": "other",
+}
+"""Why a file gave no text, by the code of its error."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileCase:
     """A file and what is known of it. easy, expected: strings it holds. reference: its text as Markdown, or empty."""
@@ -40,22 +52,27 @@ class FileCase:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What came of a file. text: all that was read, empty when it was refused. refusal: the reason then."""
+    """What came of a file. text: all that was read, empty when it was refused. refusal, code: the reason then."""
 
     case: FileCase
     text: str
     refusal: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupFigures:
-    """Counts of one group of files; shares are 0–1, None where nothing is known to compare with."""
+    """Counts of one group of files; shares are 0–1, None where nothing is known to compare with.
+
+    refused: files without any text, by reason (a key of REASONS).
+    """
 
     files: int
     read: int
     easy: float | None
     expected: float | None
     recall: float | None
+    refused: dict[str, int] = field(default_factory=dict)
 
 
 def load_cases(manifest: Path) -> list[FileCase]:
@@ -138,7 +155,12 @@ def _figures(results: Sequence[FileResult]) -> GroupFigures:
         easy=_mean(easy),
         expected=_mean(expected),
         recall=_mean(known),
+        refused=dict(Counter(_reason(result) for result in results if not result.text.strip())),
     )
+
+
+def _reason(result: FileResult) -> str:
+    return result.code if result.code in REASONS else "archive" if not result.refusal else "other"
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evals.files import REASONS
+
 RETRIEVAL_COLUMNS = ("hit@1", "hit@5", "hit@10", "recall@10", "mrr@10", "ndcg@10", "evidence@5", "evidence@10")
 ANSWER_COLUMNS = ("token_f1", "contains")
 
@@ -18,6 +20,9 @@ Written by `make eval`; do not edit. Every figure of a set is what `alioth eval 
 _FILES = """Real files of other projects (`make corpus-test`), read by Alioth and, on the same machine, by plain
 readers: files of which any text came; share of strings that a file is known to hold, easy ones and all; and share of
 the words of a reference text, where there is one. OCR included."""
+
+_REFUSED = """Files of which Alioth read nothing, by the reason that it gives. Among them are blank pages, pictures
+without letters or in scripts that OCR does not know, and files that are there to be refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def quality_page(
     for section in more:
         parts += [f"## {section.title}", section.text, _section_table(section)]
     if files:
-        parts += ["## Reading files", _FILES, _files_table(files)]
+        parts += ["## Reading files", _FILES, _files_table(files), *_refused_table(files)]
     if skipped:
         parts += ["## Not measured", "\n".join(f"- {name}: {reason}" for name, reason in skipped.items())]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
@@ -145,3 +150,13 @@ def _files_table(files: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         cells = [files[reader].get(group, {}).get(key) for key, _ in columns for reader in readers]
         rows.append([group, figure(files[readers[0]][group]["files"]), *(figure(cell) for cell in cells)])
     return table(header, rows)
+
+
+def _refused_table(files: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """Files that gave no text, by group and reason; nothing when the figures do not tell."""
+    groups = {group: row.get("refused") or {} for group, row in next(iter(files.values())).items()}
+    reasons = [key for key in REASONS if any(refused.get(key) for refused in groups.values())]
+    if not reasons:
+        return []
+    rows = [[group, *(figure(refused.get(key, 0)) for key in reasons)] for group, refused in groups.items() if refused]
+    return [_REFUSED, table(["group", *(REASONS[key] for key in reasons)], rows)]

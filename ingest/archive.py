@@ -28,6 +28,9 @@ _ZIP_DOCUMENTS: Final = frozenset(
 """Documents that are zip containers inside."""
 _AGAIN: Final = "Open it in its own program, save it again and add that, or copy it again."
 _PART_FOLDERS: Final = ("word/", "ppt/", "xl/", "docprops/", "_rels/", "visio/", "meta-inf/", "oebps/", "doc_0/")
+_TOLD_BY_NAME: Final = 4_000_000
+"""Bytes of a zip's list of members above which its name alone says whether it is a document: listing them takes memory
+in whatever process asks, and documents have short lists."""
 _BLOCK: Final = 512
 _ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _DAMAGED: Final = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError)
@@ -75,7 +78,7 @@ def is_tar_block(head: bytes) -> bool:
 
 def _is_document(file: BinaryIO, name: str) -> bool:
     extension = Path(name.replace("\\", "/")).suffix.lower().lstrip(".").rstrip("_")
-    if directory_bytes(file) > MAX_DIRECTORY:
+    if directory_bytes(file) > _TOLD_BY_NAME:
         return extension in _ZIP_DOCUMENTS
     try:
         with zipfile.ZipFile(file) as archive:
@@ -101,6 +104,18 @@ def is_iwork(names: Collection[str]) -> bool:
     if "Index.zip" in names or "index.apxl" in names or any(name.endswith(".iwa") for name in names):
         return True
     return "index.xml" in names and "buildVersionHistory.plist" in names
+
+
+def is_locked_iwork(path: Path, names: Collection[str]) -> bool:
+    """Whether an Apple document is under a password: it keeps a check of it, or packs its XML in its own way."""
+    if any(name.rpartition("/")[2] in (".iwph", ".iwpv", ".iwpv2") for name in names):
+        return True
+    body = next((name for name in ("index.xml", "index.apxl") if name in names), "")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return bool(body) and archive.getinfo(body).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    except _DAMAGED:
+        return False
 
 
 def directory_bytes(file: BinaryIO) -> int:
@@ -149,4 +164,6 @@ def check_sizes(name: str, members: int, expanded: int, packed: int, max_bytes: 
 
 
 def _refuse(name: str, why: str) -> None:
-    raise DocumentTooLargeError(f"Cannot ingest {name!r}: {why}.", "Split the file, or export it again.")
+    raise DocumentTooLargeError(
+        f"Cannot ingest {name!r}: {why}.", "Save it again in its own program, or split it; such files can fill a disk."
+    )

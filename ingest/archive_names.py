@@ -94,7 +94,13 @@ def member_path(archive: str, name: str) -> str:
         raise InputError(
             f"Cannot take {name[:120]!r} out of {archive!r}: it is an absolute path.", "Pack the file again."
         )
-    inner = logical_path("/".join(part for part in slashed.split("/") if part not in ("", ".")))
+    try:
+        inner = logical_path("/".join(part for part in slashed.split("/") if part not in ("", ".")))
+    except InputError as error:
+        why = error.message.rpartition(": ")[2]
+        raise InputError(
+            f"Cannot take {name[:120]!r} out of {archive!r}: {why}", "Rename it in the archive, or pack the file again."
+        ) from error
     if len(archive) + 1 + len(inner) > MAX_CHARS:
         raise InputError(
             f"Cannot take {inner[:60]!r} out of {archive[:60]!r}: its path has {len(archive) + 1 + len(inner)} "

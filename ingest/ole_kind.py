@@ -9,6 +9,9 @@ from typing import Final
 MAGIC: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 LOCKED: Final = "locked"
 DAMAGED: Final = "damaged"
+_FILEPASS: Final = 0x2F
+_FIRST_RECORDS: Final = 4096
+"""Bytes of a workbook in which FILEPASS stands: it comes right after the records that open it."""
 _KINDS: Final = (
     ("__nameid_version1.0", "msg"),
     ("EncryptedPackage", LOCKED),
@@ -37,6 +40,25 @@ def unread_kind(path: Path) -> str:
     """What an OLE file is that Alioth does not read, in words for messages."""
     names = _root_names(path)
     return next((words for stream, words in _UNREAD if stream.lower() in names), "an old Office file")
+
+
+def locked_workbook(path: Path) -> bool:
+    """Whether an Excel workbook of the old kind is under a password: its first records say so (FILEPASS)."""
+    import olefile
+
+    try:
+        with olefile.OleFileIO(path) as container:
+            stream = next((name for name in ("Workbook", "Book") if container.exists(name)), "")
+            data = container.openstream(stream).read(_FIRST_RECORDS) if stream else b""
+    except (OSError, ValueError, IndexError, OverflowError):
+        return False
+    at = 0
+    while at + 4 <= len(data):
+        record, size = int.from_bytes(data[at : at + 2], "little"), int.from_bytes(data[at + 2 : at + 4], "little")
+        if record == _FILEPASS:
+            return True
+        at += 4 + size
+    return False
 
 
 def ole_kind(path: Path) -> str:

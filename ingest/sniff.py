@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.errors import EmptyDocumentError, EncryptedError, UnreadableError, UnsupportedTypeError
-from ingest.archive import is_iwork, looks_like_document, member_names
+from core.errors import DocumentError, EmptyDocumentError, EncryptedError, UnreadableError, UnsupportedTypeError
+from ingest.archive import ARCHIVE_EXTENSIONS, is_iwork, is_locked_iwork, looks_like_document, member_names
 from ingest.ole_kind import DAMAGED, LOCKED, ole_kind, unread_kind
 from ingest.ole_kind import MAGIC as OLE_MAGIC
 from ingest.parsers.registry import EXTENSIONS, PARSERS, Parser
-from ingest.text_kind import text_kind
+from ingest.text_kind import BINARY, TEXT_KINDS, text_kind
 
 HEAD = 65_536
 
@@ -39,6 +39,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ("Publisher", "Save it as PDF in Publisher, and add that."),
     ("Project", "Save it as Excel or PDF in Project, and add that."),
     ("PostScript", "Convert it to PDF, and add that."),
+    ("program", "A program holds no document; add the document that belongs to it."),
     ("sound or film", "Add a transcript as text."),
     ("SQLite", "Export the tables as CSV or Excel, and add those."),
     ("old Office", "Open it in its own program, save it as docx, xlsx, pptx or PDF, and add that."),
@@ -50,12 +51,6 @@ _OFFICE_PARTS = (
     ("word/", "docx", "a Word document"),
     ("ppt/", "pptx", "a PowerPoint presentation"),
     ("xl/", "xlsx", "an Excel workbook"),
-)
-_ORDER = (
-    *("pdf", "ofd", "docx", "pptx", "xlsx", "xls", "doc", "ppt", "odt", "odp", "wps", "pages", "key", "vsdx", "xps"),
-    *("csv", "rtf", "html", "mhtml", "epub", "eml", "msg", "mbox", "markdown"),
-    *("rst", "asciidoc", "org", "latex", "text", "json", "xml", "ipynb", "ics", "vcf", "code"),
-    "picture",
 )
 
 
@@ -90,7 +85,7 @@ def sniff(path: Path, name: str) -> Parser:
             raise _unsupported(name, label)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{\\rtf"):
         return PARSERS["rtf"]
-    return PARSERS[text_kind(head, name, extension, lambda looks_like: _unsupported(name, looks_like))]
+    return PARSERS[text_kind(head, name, extension, lambda looks_like: _no_text(name, extension, looks_like))]
 
 
 def _is_picture(head: bytes) -> bool:
@@ -107,15 +102,29 @@ def extension_of(name: str) -> str:
 
 
 def supported() -> str:
-    """What can be read, for messages: `PDF, Word (docx), …`."""
-    return ", ".join(PARSERS[kind].label for kind in _ORDER)
+    """What can be read, for messages."""
+    return (
+        "PDF, Office and OpenDocument files, mail, web pages, e-books, text, data, source code, pictures and archives "
+        "of them; docs/formats.md lists all"
+    )
 
 
 def _unsupported(name: str, looks_like: str) -> UnsupportedTypeError:
     remedy = next((advice for words, advice in _REMEDIES if words in looks_like), "")
     return UnsupportedTypeError(
         f"Cannot ingest {name!r}: it looks like {looks_like}, which Alioth does not read.",
-        f"{remedy} Supported: {supported()}.".strip(),
+        remedy or "Open it in its own program, save it as PDF, docx, xlsx, pptx or text, and add that.",
+    )
+
+
+def _no_text(name: str, extension: str, looks_like: str) -> DocumentError:
+    """For what is no text of its kind; under a known extension bytes of no known kind are damaged."""
+    if looks_like != BINARY or extension not in {*EXTENSIONS, *ARCHIVE_EXTENSIONS}:
+        return _unsupported(name, looks_like)
+    return UnreadableError(
+        f"Cannot read {name!r}: what is in it is no {extension} file, nor anything else that Alioth knows. It is "
+        "damaged, encrypted, or bears another file's name.",
+        "Open it in its own program, save it again and add that, or copy it again.",
     )
 
 
@@ -144,9 +153,16 @@ def _zip(path: Path, name: str) -> Parser:
         if any(member.startswith(prefix) for member in names):
             raise _incomplete(name, label)
     if is_iwork(names):
+        if is_locked_iwork(path, names):
+            raise EncryptedError(
+                f"Cannot ingest {name!r}: it is protected by a password.", "Remove the password and add it again."
+            )
         return _iwork(names, name)
     if looks_like_document(names):
         raise _incomplete(name, "an Office document")
+    known = EXTENSIONS.get(extension_of(name))
+    if known is not None and known.kind not in TEXT_KINDS:
+        raise _incomplete(name, f"a {extension_of(name)} file")
     raise _unsupported(name, "a zip archive")
 
 

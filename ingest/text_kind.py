@@ -10,6 +10,8 @@ from ingest.decode import decode
 from ingest.parsers.registry import EXTENSIONS
 from ingest.parsers.source_code import NAMES
 
+BINARY = "binary data"
+"""What bytes look like that are neither text nor of any known kind."""
 SAMPLE = 20_000
 """Characters that are looked at."""
 
@@ -25,6 +27,11 @@ _MAIL_FIELDS = frozenset(
 _BORDER = re.compile(r"\AFrom (?:\S+|\"[^\"\n]*\"\S*) .*\d\d:\d\d.*\n")
 _PAGE_MAIL = re.compile(r"^Content-Type:\s*multipart/related", re.IGNORECASE | re.MULTILINE)
 _SENT = re.compile(r"^(?:Received|To|Delivered-To|Return-Path):", re.IGNORECASE | re.MULTILINE)
+_GRAPH = re.compile(
+    r"\A(?:\s+|//[^\n]*\n|#[^\n]*\n|/\*.{0,2000}?\*/)*(?:strict\s+)?(?:di)?graph\b[^{}\n]{0,200}\{",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Graphviz, whose files are called .dot as Word's templates are."""
 _SHEBANG = re.compile(r"\A#![ \t]*/\S+")
 _JSON = re.compile(r"\A\s*(?:\{\s*(?:\"|\})|\[\s*(?:[\[{\"\]]|-?\d|true\b|false\b|null\b))")
 
@@ -50,7 +57,7 @@ def text_kind(head: bytes, name: str, extension: str, refuse: Refuse) -> str:
     sample = _beginning(head)[:SAMPLE]
     odd = sum(1 for ch in sample if ch == "\ufffd" or (ord(ch) < 32 and ch not in "\n\t\f\x1b"))
     if odd > 0.1 * len(sample):
-        raise refuse("binary data")
+        raise refuse(BINARY)
     stripped = sample.lstrip("\ufeff \n\t")
     by_extension = EXTENSIONS.get(extension)
     kind = by_extension.kind if by_extension else ""
@@ -157,4 +164,6 @@ def _named_otherwise(kind: str, label: str, sample: str, refuse: Refuse) -> str:
     lines = [line for line in sample.splitlines()[:20] if line.strip()]
     if kind in ("xls", "xlsx") and lines and all("," in line or "\t" in line for line in lines):
         return "csv"
+    if kind == "doc" and _GRAPH.match(sample):
+        return "code"
     raise refuse(f"plain text under the name of a {label} file")

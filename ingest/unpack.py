@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO, Final, cast
@@ -57,7 +58,7 @@ class _Budget:
     max_member: int
     max_bytes: int
     packed: int
-    in_memory: int = IN_MEMORY
+    spooled: Callable[[], AbstractContextManager[BinaryIO]]
     members: int = 0
     expanded: int = 0
 
@@ -69,6 +70,7 @@ def unpack(
     max_member_bytes: int,
     max_bytes: int,
     in_memory: int = IN_MEMORY,
+    spooled: Callable[[], AbstractContextManager[BinaryIO]] | None = None,
 ) -> Iterator[Unpacked]:
     """Every member of an archive, archives in it unpacked too.
 
@@ -79,8 +81,14 @@ def unpack(
         file: seekable. name: its logical path. takes: whether a name's extension is one that Alioth reads.
         max_member_bytes: of one member. max_bytes: of all members together.
         in_memory: bytes of a member from which on it waits in a temporary file.
+        spooled: makes the file in which a member waits, in place of that.
     """
-    yield from _walk(file, name, _Budget(takes, max_member_bytes, max_bytes, file.seek(0, 2), in_memory), 1)
+
+    def temporary() -> AbstractContextManager[BinaryIO]:
+        return cast(BinaryIO, tempfile.SpooledTemporaryFile(in_memory))
+
+    packed = file.seek(0, 2)
+    yield from _walk(file, name, _Budget(takes, max_member_bytes, max_bytes, packed, spooled or temporary), 1)
 
 
 def _walk(file: BinaryIO, path: str, budget: _Budget, depth: int) -> Iterator[Unpacked]:
@@ -130,8 +138,7 @@ def _members(entries: list[Entry], archive: str, budget: _Budget, depth: int) ->
 
 
 def _member(entry: Entry, path: str, budget: _Budget, depth: int) -> Iterator[Unpacked]:
-    with tempfile.SpooledTemporaryFile(budget.in_memory) as spooled:
-        file = cast(BinaryIO, spooled)
+    with budget.spooled() as file:
         try:
             size = _copy(entry, file, path)
         except AliothError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from core.errors import DOCUMENT_ERRORS, DocumentError
+from core.errors import DOCUMENT_ERRORS, AliothError, ConflictError, DocumentError, InputError, StorageError
 from core.types import Block, BlockKind, HiddenText, Locator, ParsedDocument, Problem, Reading
 
 
@@ -61,3 +61,18 @@ def error_to_dict(error: DocumentError) -> dict[str, Any]:
 def error_from_dict(data: dict[str, Any]) -> DocumentError:
     """Inverse of `error_to_dict`."""
     return DOCUMENT_ERRORS.get(data["code"], DocumentError)(data["message"], data["hint"], data["page"])
+
+
+def any_error_to_dict(error: AliothError) -> dict[str, Any]:
+    """JSON form of what an archive's member was refused with."""
+    if isinstance(error, DocumentError):
+        return error_to_dict(error)
+    return {"code": error.code, "message": error.message, "hint": error.hint, "page": None}
+
+
+def any_error_from_dict(data: dict[str, Any]) -> AliothError:
+    """Inverse of `any_error_to_dict`."""
+    for kind in (InputError, ConflictError, StorageError):
+        if data["code"] == kind.code:
+            return kind(str(data["message"]), str(data["hint"]))
+    return error_from_dict(data)

@@ -25,9 +25,8 @@ from core.types import ParsedDocument
 from evals.files import FileCase, FileResult, figures, load_cases, missed
 from ingest.archive import archive_kind
 from ingest.parser_pool import ParserPool
-from ingest.parsers import EXTENSIONS
-from ingest.sniff import extension_of
-from ingest.unpack import Member, unpack
+from ingest.unpack import Member
+from ingest.unpack_apart import unpack_apart
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = ROOT.parent / "shared" / "eval" / "files" / "MANIFEST.jsonl"
@@ -40,8 +39,6 @@ NOT_SHOWN = {
 }
 """Strings that a file's own program never shows, and why. They still count as missed in the figures."""
 WORKERS = 2
-LARGEST = 200_000_000
-"""Bytes of an archive's documents."""
 
 
 def main() -> int:
@@ -53,6 +50,7 @@ def main() -> int:
         print(f"Skipped: there are no files to read at {MANIFEST.parent.name!r} beside the repository.")
         return 0
     cases = [case for case in load_cases(MANIFEST) if not given.only or given.only in case.name]
+    cases.sort(key=lambda case: -case.path.stat().st_size)  # the longest must not begin last
     readers = {"Alioth": list(_ours(cases))}
     if not given.no_compare:
         readers["markitdown"] = list(_plain("markitdown", cases))
@@ -94,12 +92,12 @@ def _read(pool: ParserPool, case: FileCase) -> FileResult:
                 return FileResult(case, "\n".join(_members(pool, file, case.path.name)))
         return FileResult(case, text_of(pool.parse(case.path, case.path.name)))
     except AliothError as error:
-        return FileResult(case, "", error.message)
+        return FileResult(case, "", error.message, error.code)
 
 
 def _members(pool: ParserPool, file: BinaryIO, name: str) -> Iterator[str]:
     """Texts of the documents in an archive."""
-    for member in unpack(file, name, lambda inner: extension_of(inner) in EXTENSIONS, LARGEST, LARGEST):
+    for member in unpack_apart(file, name, IngestSettings()):
         if isinstance(member, Member):
             with tempfile.NamedTemporaryFile() as target, contextlib.suppress(DocumentError):
                 shutil.copyfileobj(member.file, target)
@@ -114,8 +112,27 @@ def text_of(parsed: ParsedDocument) -> str:
 
 
 def _plain(reader: str, cases: Sequence[FileCase]) -> Iterator[FileResult]:
-    """The same files by a plain reader in an environment of its own."""
+    """The same files by a plain reader in an environment of its own; what it said of a file before holds."""
     python = _environment()
+    kept = PLAIN / f"{reader}.jsonl"
+    known = dict(map(json.loads, kept.read_text("utf-8").splitlines())) if kept.is_file() else {}
+    with kept.open("a", encoding="utf-8") as target:
+        for case, reply in _replies(python, reader, [case for case in cases if _stamp(case) not in known]):
+            known[_stamp(case)] = reply
+            target.write(json.dumps([_stamp(case), reply]) + "\n")
+    for case in cases:
+        reply = known[_stamp(case)]
+        yield FileResult(case, reply.get("text", ""), reply.get("error", ""))
+
+
+def _stamp(case: FileCase) -> str:
+    found = case.path.stat()
+    return f"{case.name} {found.st_size} {found.st_mtime_ns}"
+
+
+def _replies(python: Path, reader: str, cases: Sequence[FileCase]) -> Iterator[tuple[FileCase, dict[str, str]]]:
+    if not cases:
+        return
     command = [str(python), str(ROOT / "scripts" / "plain_readers.py"), reader]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8") as child:
         assert child.stdin is not None and child.stdout is not None
@@ -125,8 +142,7 @@ def _plain(reader: str, cases: Sequence[FileCase]) -> Iterator[FileResult]:
             line = child.stdout.readline()
             if not line:
                 raise RuntimeError(f"{reader} ended at {case.name!r}.")
-            reply = json.loads(line)
-            yield FileResult(case, reply.get("text", ""), reply.get("error", ""))
+            yield case, json.loads(line)
 
 
 def _environment() -> Path:

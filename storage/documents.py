@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import InputError, NotFoundError, StorageError
 from core.types import FINAL_STATES, DocumentState
+from storage.archives import Archives
 from storage.claiming import due_at
 from storage.document_rows import DocumentRows, VersionStatus, lock_collection
 from storage.jobs import ClaimedVersion, Jobs, own
@@ -36,7 +37,7 @@ class Submission:
     outcome: str
 
 
-class DocumentStore(DocumentRows, Jobs, Purging, Reuse, Sketches):
+class DocumentStore(DocumentRows, Jobs, Purging, Reuse, Sketches, Archives):
     """Documents of every collection. Thread-safe; every change is one transaction."""
 
     def submit(

@@ -257,6 +257,20 @@ class WatchTable(Table):
     trouble: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
 
 
+class ArchiveTable(Table):
+    """What came last of one archive, so that the same bytes need not be unpacked again. key: hash of collection,
+    source and logical path. limits: fingerprint of what decided which members were taken.
+    """
+
+    __tablename__ = "archives"
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    collection_id: Mapped[str] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
+    content_hash: Mapped[str] = mapped_column(String(64))
+    limits: Mapped[str] = mapped_column(String(64))
+    contents: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[datetime]
+
+
 class SourceEntryTable(Table):
     """A document that a file of a source became; an archive becomes several.
 
@@ -360,8 +374,29 @@ class ConversationTable(Table):
     updated_at: Mapped[datetime]
 
 
+class CollectionAnswerTable(Table):
+    """How answers from a collection are generated: JSON of core.answer_settings.AnswerSettings."""
+
+    __tablename__ = "collection_answer_settings"
+    collection_id: Mapped[str] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    updated_at: Mapped[datetime]
+
+
+class ConversationAnswerTable(Table):
+    """How answers in a conversation are generated: JSON of core.answer_settings.AnswerSettings."""
+
+    __tablename__ = "conversation_answer_settings"
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id", ondelete="CASCADE"), primary_key=True)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    updated_at: Mapped[datetime]
+
+
 class MessageTable(Table):
-    """state: streaming, complete, stopped or failed. answer: the parts of core.types.Answer beside the text."""
+    """state: streaming, complete, stopped or failed. answer: the parts of core.types.Answer beside the text.
+
+    lease_until: while streaming, until when the process that writes it has said that it lives.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (UniqueConstraint("conversation_id", "ordinal"),)
@@ -373,6 +408,7 @@ class MessageTable(Table):
     state: Mapped[str] = mapped_column(String(10), default="complete")
     answer: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     created_at: Mapped[datetime]
+    lease_until: Mapped[datetime | None]
 
 
 class CitationTable(Table):

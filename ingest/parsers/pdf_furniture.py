@@ -29,8 +29,12 @@ _LOOSE = 12.0
 
 
 def without_furniture(pages: Sequence[PageText]) -> None:
-    """Remove page numbers, and headers and footers that repeat on many pages, in place."""
+    """Remove page numbers, and headers and footers that repeat on many pages, in place.
+
+    A document of nothing else, such as one label over and over, keeps them: they are what it says.
+    """
     seen = _repeated(pages)
+    kept: list[list[Line]] = []
     for page in pages:
         found = [line for line in page.lines if _is_furniture(line, page, seen, len(pages))]
         while True:  # a line that stays holds the one it runs on from
@@ -39,7 +43,10 @@ def without_furniture(pages: Sequence[PageText]) -> None:
                 break
             found = apart
         gone = {id(line) for line in found}
-        page.lines = [line for line in page.lines if id(line) not in gone]
+        kept.append([line for line in page.lines if id(line) not in gone])
+    if any(line.block is not None or any(ch.isalnum() for ch in line.text) for lines in kept for line in lines):
+        for page, lines in zip(pages, kept, strict=True):
+            page.lines = lines
 
 
 def _repeated(pages: Sequence[PageText]) -> dict[str, list[tuple[int, float]]]:

@@ -115,9 +115,9 @@ def _table(grid: _Grid, pieces: Sequence[Piece], number: int) -> Piece | None:
     words: dict[_Cell, list[tuple[Piece, Word]]] = {}
     for piece in pieces:
         for word in piece.words or [Word(piece.text, piece.x0, piece.x1)]:
-            home = _home(grid.cells, (word.x0, piece.y0, word.x1, piece.y1))
-            if home is not None:
-                words.setdefault(home, []).append((piece, word))
+            box = (word.x0, piece.y0, word.x1, piece.y1)
+            words.setdefault(_home(grid.cells, box) or _open_cell(grid, box), []).append((piece, word))
+    grid.cells.extend(cell for cell in words if cell not in grid.cells)
     filled = [cell for cell in grid.cells if cell in words]
     columns = {bisect.bisect(grid.xs, cell[0] + _SNAP) for cell in filled}
     rows = {bisect.bisect(grid.ys, cell[1] + _SNAP) for cell in filled}
@@ -142,6 +142,13 @@ def _home(cells: Sequence[_Cell], box: Corners) -> _Cell | None:
             return cell
     best = max(cells, key=lambda cell: overlap(cell, box))
     return best if overlap(best, box) > 0 else None
+
+
+def _open_cell(grid: _Grid, box: Corners) -> _Cell:
+    """The field of the grid that a word lies in where no lines close a cell: many tables are open at their sides."""
+    column = min(max(bisect.bisect(grid.xs, (box[0] + box[2]) / 2), 1), len(grid.xs) - 1)
+    row = min(max(bisect.bisect(grid.ys, (box[1] + box[3]) / 2), 1), len(grid.ys) - 1)
+    return grid.xs[column - 1], grid.ys[row - 1], grid.xs[column], grid.ys[row]
 
 
 def _span(grid: _Grid, cell: _Cell, words: Sequence[tuple[Piece, Word]]) -> _Span:

@@ -11,6 +11,7 @@ from core.errors import EncryptedError, UnreadableError
 from core.types import Block, BlockKind, HiddenText, Locator, ParsedDocument, Problem, Reading
 from ingest.archive import check_expansion
 from ingest.clean import cell, tidy
+from ingest.ole_kind import locked_workbook
 from ingest.parsers.delimited import looks_like_header, row_text
 from ingest.parsers.embedded import unwrapped
 from ingest.parsers.enclosed import EnclosedReader, Gathered, own_title
@@ -40,28 +41,35 @@ def parse(source: Source) -> ParsedDocument:
         zipped = file.read(2) == b"PK"
     if zipped:
         check_expansion(source.path, source.name, source.limits.max_expanded_bytes)
+    elif locked_workbook(source.path):
+        raise _locked(source)
     reader = _Reader(source)
     try:
         reader.read()
     except calamine.PasswordError as error:
-        raise EncryptedError(
-            f"Cannot ingest {source.name!r}: it is protected by a password.", "Remove the password and add it again."
-        ) from error
+        raise _locked(source) from error
     except (calamine.CalamineError, ValueError, OSError, SyntaxError) as error:
-        raise UnreadableError(
-            f"Cannot read {source.name!r}: the spreadsheet is damaged, or of a kind that is not understood.",
-            "Open it in Excel or LibreOffice, save it again and add that.",
-        ) from error
+        raise _unread(source) from error
     except BaseException as error:  # calamine panics on some files, and its panic is no Exception
         if type(error).__name__ != "PanicException":
             raise
-        raise UnreadableError(
-            f"Cannot read {source.name!r}: the spreadsheet is damaged, or of a kind that is not understood.",
-            "Open it in Excel or LibreOffice, save it as xlsx and add that.",
-        ) from error
+        raise _unread(source) from error
     finally:
         reader.close()
     return reader.parsed()
+
+
+def _unread(source: Source) -> UnreadableError:
+    return UnreadableError(
+        f"Cannot read {source.name!r}: the spreadsheet is damaged, or of a kind that is not understood.",
+        "Open it in Excel or LibreOffice, save it again and add that.",
+    )
+
+
+def _locked(source: Source) -> EncryptedError:
+    return EncryptedError(
+        f"Cannot ingest {source.name!r}: it is protected by a password.", "Remove the password and add it again."
+    )
 
 
 class _Reader:

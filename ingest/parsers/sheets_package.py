@@ -14,6 +14,7 @@ from core.types import Block
 from ingest.clean import cell, collapse
 from ingest.parsers.chart_xml import chart_blocks
 from ingest.parsers.picture_alt import picture_text
+from ingest.parsers.sheets_binary import WORKBOOK, sheet_relations
 from ingest.parsers.sheets_format import BUILT_IN
 
 _CELL = re.compile(rb"<(?:\w+:)?c ([^>]*?)/?>")
@@ -89,7 +90,7 @@ class Package:
         path = self._sheets.get(sheet, "")
         if path not in self._names:
             return facts
-        if "/worksheets/" in path:
+        if "/worksheets/" in path and path.endswith(".xml"):
             self._scan(path, facts)
         for kind, target in self._relations(path):
             if kind == "drawing":
@@ -104,7 +105,8 @@ class Package:
         targets = {ident: target for ident, _, target in self._all_relations("xl/workbook.xml")}
         root = self._xml("xl/workbook.xml")
         if root is None:
-            return {}
+            targets = {ident: target for ident, _, target in self._all_relations(WORKBOOK)}
+            return {name: targets.get(ident, "") for name, ident in sheet_relations(self.part(WORKBOOK))}
         paths = {}
         for sheet in root.iter("{*}sheet"):
             ident = next((value for key, value in sheet.attrib.items() if key.endswith("}id")), "")
@@ -262,10 +264,10 @@ class Package:
 
 
 def open_package(path: Path) -> Package | None:
-    """The package of an xlsx file; None for other spreadsheets and for a zip that cannot be read."""
+    """The package of an xlsx or xlsb file; None for other spreadsheets and for a zip that cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if "xl/workbook.xml" not in archive.namelist():
+            if not {"xl/workbook.xml", WORKBOOK} & set(archive.namelist()):
                 return None
         return Package(path)
     except (zipfile.BadZipFile, OSError, ValueError):

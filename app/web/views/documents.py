@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.web import dialogs, places, state
 from app.web.failures import shown
+from app.web.ingest_reasons import ingest_reason
 from app.web.messages import say_or
 from app.web.render import label
 from core.types import FINAL_STATES, DocumentRow, DocumentState, Problem, Role
@@ -198,9 +199,8 @@ def _facts(document: DocumentRow) -> str:
 def _reason(error: Mapping[str, Any] | None) -> str:
     if not error:
         return ""
-    kind = say_or(f"error.{error.get('code', '')}", state.language(), "") if state.language() == "zh" else ""
-    details = " ".join(filter(None, (str(error.get("message", "")), str(error.get("hint") or ""))))
-    return f"{kind}（{details}）" if kind else details
+    code, message, hint = (str(error.get(name) or "") for name in ("code", "message", "hint"))
+    return ingest_reason(code, message, hint, state.language())
 
 
 def _problem(problem: Problem) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.web import state
 from app.web.failures import shown
-from app.web.messages import error_text
+from app.web.ingest_reasons import ingest_reason
 from app.web.render import label
 from app.web.unpacking import Unpacked, unpacking
 from app.web.uploads import Waiting, drop, free_name, keep
@@ -90,8 +90,12 @@ def _tell_unpacked() -> None:
 
 
 def _refused(job: Unpacked) -> list[tuple[str, str]]:
-    told = [(name, error_text(error, state.language())) for name, error in job.refused]
+    told = [(name, _reason(error)) for name, error in job.refused]
     return [*told, (job.name, state.t("upload.more_refused", count=job.more))] if job.more else told
+
+
+def _reason(error: AliothError) -> str:
+    return ingest_reason(error.code, error.message, error.hint, state.language())
 
 
 def _take(collection: Collection, key: str) -> None:
@@ -116,7 +120,7 @@ def _take(collection: Collection, key: str) -> None:
             else:
                 _add(collection, name, upload)
         except AliothError as error:
-            problems.append((upload.name, error_text(error, state.language())))
+            problems.append((upload.name, _reason(error)))
     if passed_over:
         st.toast(state.t("upload.passed_over", count=passed_over), icon=":material/info:")
     st.session_state["upload_problems"] = problems
