@@ -58,7 +58,8 @@ class IngestResult:
     """seconds, cpu: of the pipeline with warm processes, CPU seconds by process; stages: CPU seconds by stage.
 
     again: seconds of a second pass over the unchanged files. peak_mb: by process, of its whole life. left_out:
-    characters beyond the limit for one file. raw: None when it was not measured.
+    characters beyond the limit for one file. raw: None when it was not measured. busy: share of `seconds` in which
+    a call of the embedder was under way. findings: what `alioth index verify` found; None when it was not asked.
     """
 
     name: str
@@ -75,6 +76,8 @@ class IngestResult:
     left_out: int = 0
     texts_only: bool = False
     refused: Sequence[str] = field(default=())
+    busy: float = 0.0
+    findings: int | None = None
 
     @property
     def cpu_seconds(self) -> float:
@@ -109,16 +112,19 @@ def measure_office(quick: bool = False) -> Iterator[IngestResult]:
     return _measured(there, quick)
 
 
-def measure_bulk(documents: int, quick: bool = False) -> Iterator[IngestResult]:
-    """Thousands of small files, then one large text."""
-    size = QUICK_LARGE_MB if quick else LARGE_MB
+def measure_bulk(documents: int, quick: bool = False, megabytes: int = LARGE_MB) -> Iterator[IngestResult]:
+    """Thousands of small files, then one large text; all is compared with the indexes afterwards."""
+    size = QUICK_LARGE_MB if quick else megabytes
     many = (f"{documents:,} small text files", lambda folder, most: many_files(folder, documents))
     large = (f"one text of {size} MB", lambda folder, most: large_file(folder, size))
-    return _measured([many, large], quick, texts_only=True)
+    return _measured([many, large] if size else [many], quick, texts_only=True, verify=True)
 
 
 def _measured(
-    sets: Sequence[tuple[str, Callable[[Path, int], Any]]], quick: bool, texts_only: bool = False
+    sets: Sequence[tuple[str, Callable[[Path, int], Any]]],
+    quick: bool,
+    texts_only: bool = False,
+    verify: bool = False,
 ) -> Iterator[IngestResult]:
     """Each in a data directory and with processes of its own; `quick`: all in one, and few files of each."""
     files, raw_texts = (QUICK_FILES, QUICK_RAW_TEXTS) if quick else (MOST_FILES, RAW_TEXTS)
@@ -128,16 +134,22 @@ def _measured(
             place = contextlib.nullcontext(shared) if shared is not None else workplace()
             with _folder() as folder, place as alioth:
                 make(folder, files)
-                yield measure_ingest(alioth, folder, name, raw_texts, texts_only)
+                yield measure_ingest(alioth, folder, name, raw_texts, texts_only, verify)
 
 
 def measure_ingest(
-    alioth: Alioth, folder: Path, name: str, raw_texts: int = RAW_TEXTS, texts_only: bool = False
+    alioth: Alioth,
+    folder: Path,
+    name: str,
+    raw_texts: int = RAW_TEXTS,
+    texts_only: bool = False,
+    verify: bool = False,
 ) -> IngestResult:
     """Read a folder into a new collection with warm processes, twice, then encode its chunks raw.
 
     Args:
         raw_texts: chunks that are encoded raw at most; 0 for none.
+        verify: compare SQL with both indexes, entry by entry, afterwards.
     """
     home = alioth.settings.home
     _warm_up(alioth, name)
@@ -171,14 +183,28 @@ def measure_ingest(
         left_out=left_out,
         texts_only=texts_only,
         refused=[f"{row['path']}: {row['error']['message']}" for row in ingestion.report() if row["error"]],
+        busy=clock.embedding / seconds,
+        findings=_findings(alioth, collection) if verify else None,
     )
 
 
+def _findings(alioth: Alioth, collection: Collection) -> int:
+    from storage.consistency import compare
+
+    return len(compare(collection, alioth.db, alioth.vectors, alioth.keyword, alioth.files).findings)
+
+
 class _Clock:
-    """CPU seconds of the pipeline's threads, by what they do."""
+    """CPU seconds of the pipeline's threads, by what they do.
+
+    embedding: wall seconds in which a call of the embedder was under way.
+    """
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.embedding = 0.0
+        self._calls = 0
+        self._since = 0.0
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -194,13 +220,24 @@ class _Clock:
     def _timed(self, work: Callable[..., Any], stage: str) -> Callable[..., Any]:
         def timed(*arguments: Any) -> Any:
             began = time.thread_time()
+            with self._lock:
+                self._count(stage, 1)
             try:
                 return work(*arguments)
             finally:
                 with self._lock:
                     self.seconds[stage] += time.thread_time() - began
+                    self._count(stage, -1)
 
         return timed
+
+    def _count(self, stage: str, change: int) -> None:
+        if stage != "embed":
+            return
+        now = time.perf_counter()
+        if self._calls:
+            self.embedding += now - self._since
+        self._calls, self._since = self._calls + change, now
 
 
 def _stages(cpu: Mapping[str, float], threads: Mapping[str, float], spent: Mapping[str, float]) -> dict[str, float]:
@@ -231,7 +268,7 @@ def _warm_up(alioth: Alioth, name: str) -> None:
 
 def _read_in(alioth: Alioth, collection: Collection, folder: Path) -> Ingestion:
     ingestion = Ingestion(alioth, collection)
-    ingestion.submit(alioth.intake.scan([folder]))
+    ingestion.submit(alioth.intake.scan([folder]), work=True)
     ingestion.follow(threading.Event())
     return ingestion
 

@@ -14,8 +14,9 @@ Chunks per second of the whole pipeline (take in, parse, chunk, embed, segment, 
 against raw `SentenceTransformer.encode` on the same texts in the same run, in {dtype}; where there are very many
 chunks, on a sample of them. Above 1 the whole pipeline is faster than encoding alone: texts are sorted by length across
 documents, tokenised once, and the weights are laid out for the processor beforehand. The CPU ratio is the same by
-processor seconds of all processes, which other work on the machine distorts less. Again: seconds of a second pass over
-the same files, unchanged."""
+processor seconds of all processes, which other work on the machine distorts less. Busy: share of
+the time in which the embedder had a call to work on; before it lies the reading of the first file, after it the storing
+of the last chunks. Again: seconds of a second pass over the same files, unchanged."""
 
 _SHARES = """Share of the processor seconds of all processes that each stage takes. Chunk includes the report and the
 search for near-duplicates; index the segmented words, the rows, the vectors and the switch; rest taking in, deciding
@@ -31,12 +32,15 @@ def ingest_section(results: Sequence[IngestResult]) -> list[str]:
     parts = [_HEAD.format(dtype=dtype), _speed(results), _SHARES, _stages(results), _MEMORY, _processes(results)]
     notes = [f"- {result.name}: {result.left_out:,} characters are over the limit for one file and were left out."
              for result in results if result.left_out]  # fmt: skip
+    notes += [f"- {result.name}: compared with both indexes entry by entry afterwards, {result.findings} findings."
+              for result in results if result.findings is not None]  # fmt: skip
     return [*parts, "\n".join(notes)] if notes else parts
 
 
 def _speed(results: Sequence[IngestResult]) -> str:
     header = (
-        "documents", "files", "failed", "chunks", "s", "chunks/s", "raw chunks/s", "ratio", "CPU ratio", "again, s",
+        "documents", "files", "failed", "chunks", "s", "chunks/s", "raw chunks/s", "ratio", "CPU ratio", "busy",
+        "again, s",
     )  # fmt: skip
     rows = [
         (
@@ -49,6 +53,7 @@ def _speed(results: Sequence[IngestResult]) -> str:
             f"{result.raw.rate:.1f}" if result.raw else "-",
             f"{result.wall_ratio:.2f}" if result.raw else "-",
             f"{result.cpu_ratio:.2f}" if result.raw else "-",
+            f"{result.busy:.0%}",
             f"{result.again:.1f}",
         )
         for result in results

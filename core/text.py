@@ -18,6 +18,8 @@ _HAN_RANGE = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = rf"[^\W_{_HAN_RANGE}]+"  # without Han, or `2019年亚洲杯` would be one token that nobody finds
 _TOKEN = re.compile(rf"[{_HAN_RANGE}]+|{_WORD}(?:[._\-/']{_WORD})*", re.UNICODE)
 _HAN_ONLY = re.compile(rf"^[{_HAN_RANGE}]+$")
+_KNOWN_OR_RARE = re.compile(r"(?P<known>[\u4e00-\u9fd5]+)|.")
+"""jieba's dictionary has the first; a rarer character is a word of its own, as in a name."""
 _PART = re.compile(_WORD)
 _WORDS = re.compile(rf"{_WORD}(?:[._\-/']{_WORD})*")
 
@@ -115,20 +117,19 @@ def fold(text: str) -> str:
 
 @functools.cache
 def _jieba() -> Any:
-    import logging
+    import rjieba
 
-    import jieba
-
-    jieba.setLogLevel(logging.WARNING)
-    tokenizer = jieba.Tokenizer()
-    tokenizer.initialize()
-    return tokenizer
+    return rjieba.Jieba()
 
 
 @functools.lru_cache(maxsize=4096)
 def _chinese(piece: str) -> tuple[str, ...]:
     """Search tokens of characters without anything between them; chunks overlap, and headings come again."""
-    return tuple(word for word in _jieba().cut_for_search(piece) if word not in CHINESE_STOP_WORDS)
+    words: list[str] = []
+    for match in _KNOWN_OR_RARE.finditer(piece):
+        known = match.group()
+        words.extend(_jieba().cut_for_search(known) if match.lastgroup == "known" else [known])
+    return tuple(word for word in words if word not in CHINESE_STOP_WORDS)
 
 
 _stemmers = threading.local()
@@ -147,7 +148,8 @@ def segment(text: str) -> list[str]:
     """Search tokens of a text, in order: what both the keyword index and a query are made of.
 
     Chinese by jieba's search mode (long words and the words inside them), English stemmed (Snowball) without stop
-    words, identifiers such as `GB/T-9704`, `v1.2.3` or `ALIOTH_HOME` both whole and in parts.
+    words, identifiers such as `GB/T-9704`, `v1.2.3` or `ALIOTH_HOME` both whole and in parts. The same words as those
+    of jieba in Python, with which older indexes were made (docs/decisions/0018-embedding-on-a-processor.md).
     """
     tokens: list[str] = []
     for match in _TOKEN.finditer(fold(text)):

@@ -162,6 +162,11 @@ def _empty(name: str, problems: list[Problem]) -> EmptyDocumentError:
             f"Cannot ingest {name!r}: no page has text, and OCR found none.",
             "If the pages are scanned, scan them again at 300 dpi or run them through an OCR program first.",
         )
+    if any(problem.code == "entities_left_out" for problem in problems):
+        return EmptyDocumentError(
+            f"Cannot ingest {name!r}: it holds nothing but entities that it defines itself, which are never resolved.",
+            "Save it again with the text written out.",
+        )
     if any(problem.code == "binary_left_out" for problem in problems):
         return EmptyDocumentError(
             f"Cannot ingest {name!r}: it holds nothing but encoded data, a run of letters without words.",

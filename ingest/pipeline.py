@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from core.errors import AliothError, StoreUnavailableError
 from core.settings import IngestSettings
@@ -145,9 +145,10 @@ class Pipeline:
         on_progress: Callable[[Event], None] | None,
         refill: bool,
     ) -> int:
-        def claim(room: int, min_priority: int | None = None) -> list[ClaimedVersion]:
+        def claim(room: int, holding: Iterable[str], min_priority: int | None = None) -> list[ClaimedVersion]:
+            attempts = self._settings.max_attempts
             return self._documents.claim(
-                self._worker, room, self._settings.lease_s, version_ids, self._settings.max_attempts, min_priority
+                self._worker, room, self._settings.lease_s, version_ids, attempts, min_priority, holding
             )
 
         if self._holds:

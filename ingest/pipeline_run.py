@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -56,9 +56,11 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Claim(Protocol):
-    """Takes up to `room` versions, with `min_priority` only queued ones from that priority on."""
+    """Takes up to `room` versions, none of `holding`, with `min_priority` only queued ones from that priority on."""
 
-    def __call__(self, room: int, min_priority: int | None = None) -> Sequence[ClaimedVersion]: ...
+    def __call__(
+        self, room: int, holding: Iterable[str], min_priority: int | None = None
+    ) -> Sequence[ClaimedVersion]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Run:
             if more or (refill and look):
                 room = self._room(limit)
                 if room:
-                    fresh = claim(room)
+                    fresh = claim(room, self._jobs.keys())
                     more = bool(fresh) and refill
                     self._begin(fresh)
                 elif look and refill:
@@ -158,7 +160,7 @@ class Run:
         least = min((job.priority for job in self._jobs.values()), default=0)
         room = URGENT_JOBS - sum(job.priority > least for job in self._jobs.values())
         if room > 0:
-            self._begin(claim(room, least + 1))
+            self._begin(claim(room, self._jobs.keys(), least + 1))
 
     def _begin(self, fresh: Sequence[ClaimedVersion]) -> None:
         self._leases.hold(claimed.version_id for claimed in fresh)

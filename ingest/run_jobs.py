@@ -18,6 +18,9 @@ SLICE = 1024
 TEXTS_PER_CALL = 256
 WINDOW = 1024
 """Texts that are sorted by length together: little padding, and what came early stays early."""
+WINDOW_SHARE = 2
+"""While fewer wait than this many windows, one takes the like share of them: so documents end one after the other, and
+storing the last ones does not begin when the embedder has nothing left to do."""
 OLDEST_SHARE = 4
 """One in so many places of a window goes to the job that waits longest, the others to those with least to do."""
 
@@ -183,7 +186,8 @@ class EmbedQueue:
 
 def _window(jobs: list[Job]) -> list[tuple[Slice, int]]:
     """Up to WINDOW texts. jobs: in the order they came."""
-    window = jobs[0].take(WINDOW // OLDEST_SHARE)
+    size = min(WINDOW, max(TEXTS_PER_CALL, sum(job.waiting for job in jobs) // WINDOW_SHARE))
+    window = jobs[0].take(size // OLDEST_SHARE)
     for job in sorted(jobs, key=lambda job: job.waiting):
-        window.extend(job.take(WINDOW - len(window)))
+        window.extend(job.take(size - len(window)))
     return window

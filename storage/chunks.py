@@ -26,6 +26,7 @@ _COLUMNS = (
     ChunkTable.context,
     ChunkTable.text,
     ChunkTable.locator,
+    ChunkTable.tokens,
 )
 
 
@@ -224,4 +225,5 @@ def _chunk(row: Any) -> StoredChunk:
         row.context,
         row.text,
         Locator.from_dict(row.locator),
+        row.tokens,
     )

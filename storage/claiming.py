@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -65,6 +65,7 @@ class Claiming:
         version_ids: Sequence[str] | None = None,
         max_attempts: int = 3,
         min_priority: int | None = None,
+        holding: Iterable[str] = (),
     ) -> list[ClaimedVersion]:
         """Take up to `limit` versions: queued ones, and ones whose worker has been silent over its lease.
 
@@ -74,14 +75,15 @@ class Claiming:
 
         Args:
             lease_s: seconds until others may take it, unless renewed.
-            version_ids: only among these. min_priority: only queued ones from this priority on.
+            version_ids: only among these. min_priority: only queued ones from this priority on. holding: what the
+                worker works on: it is not begun once more, even if its lease could not be renewed in time.
         """
         taken: list[str] = []
         with self._db.write() as session:
             clock = self._db.clock(session)
             for part in [None] if version_ids is None else slices(version_ids, 5000):
                 while len(taken) < limit:
-                    rows = _claimable(session, clock, limit - len(taken), part, min_priority)
+                    rows = _claimable(session, _free(clock, holding), limit - len(taken), part, min_priority)
                     for row in rows:
                         _count_lost(row)
                         if row.attempts >= max_attempts:
@@ -112,7 +114,7 @@ class Claiming:
                 query = select(VersionTable.id).where(
                     VersionTable.id.in_(part),
                     VersionTable.lease_owner == worker,
-                    VersionTable.state.in_(_UNFINISHED),
+                    func.coalesce(VersionTable.state, "").in_(_UNFINISHED),  # else every queued version is read
                 )
                 held.update(session.scalars(query))
         return held
@@ -178,23 +180,23 @@ def error_dict(error: AliothError) -> dict[str, Any]:
 
 
 def _claimable(
-    session: Session, clock: datetime, limit: int, among: Sequence[str] | None, min_priority: int | None
+    session: Session, free: Any, limit: int, among: Sequence[str] | None, min_priority: int | None
 ) -> list[VersionTable]:
     """Locked rows in the order they should be taken: at most `limit`."""
     priorities = _priorities(session, among)
     if min_priority is not None:
         priorities = [priority for priority in priorities if priority >= min_priority]
-    rows = [] if min_priority is not None else _lost(session, clock, limit, among)
+    rows = [] if min_priority is not None else _lost(session, free, limit, among)
     lowest = 0
     for priority in priorities:
         lowest = priority
-        rows += _queued(session, clock, limit, among, priority)
+        rows += _queued(session, free, limit, among, priority)
         if len(rows) >= limit:
             break
     rows.sort(key=lambda row: (-row.priority, row.due or row.created_at, row.number, row.id))
     lower = [priority for priority in priorities if priority < lowest]
     share = limit // SHARE_OF_OTHERS or int(limit > 1)
-    others = [row for priority in lower for row in _queued(session, clock, share, among, priority)]
+    others = [row for priority in lower for row in _queued(session, free, share, among, priority)]
     others.sort(key=lambda row: (row.due or row.created_at, row.id))
     others = others[:share]
     return [*rows[: limit - len(others)], *others]
@@ -215,31 +217,31 @@ def _priorities(session: Session, among: Sequence[str] | None) -> list[int]:
         found.append(highest)
 
 
-def _queued(
-    session: Session, clock: datetime, limit: int, among: Sequence[str] | None, priority: int
-) -> list[VersionTable]:
+def _queued(session: Session, free: Any, limit: int, among: Sequence[str] | None, priority: int) -> list[VersionTable]:
     query = (
         select(VersionTable)
-        .where(VersionTable.state == _QUEUED, VersionTable.priority == priority, _free(clock))
+        .where(VersionTable.state == _QUEUED, VersionTable.priority == priority, free)
         .order_by(VersionTable.due, VersionTable.number, VersionTable.id)
         .limit(limit)
     )
     return _locked(session, query, among)
 
 
-def _lost(session: Session, clock: datetime, limit: int, among: Sequence[str] | None) -> list[VersionTable]:
+def _lost(session: Session, free: Any, limit: int, among: Sequence[str] | None) -> list[VersionTable]:
     """Versions in a working stage without a worker."""
     query = (
         select(VersionTable)
-        .where(VersionTable.state.in_([state for state in _UNFINISHED if state != _QUEUED]), _free(clock))
+        .where(VersionTable.state.in_([state for state in _UNFINISHED if state != _QUEUED]), free)
         .order_by(VersionTable.priority.desc(), VersionTable.due, VersionTable.id)
         .limit(limit)
     )
     return _locked(session, query, among)
 
 
-def _free(clock: datetime) -> Any:
-    return or_(VersionTable.lease_owner.is_(None), VersionTable.lease_until < clock)
+def _free(clock: datetime, holding: Iterable[str]) -> Any:
+    free = or_(VersionTable.lease_owner.is_(None), VersionTable.lease_until < clock)
+    held = list(holding)
+    return free & VersionTable.id.not_in(held) if held else free
 
 
 def _locked(session: Session, query: Select[VersionTable], among: Sequence[str] | None) -> list[VersionTable]:
@@ -279,9 +281,11 @@ def _claimed(session: Session, ids: Sequence[str]) -> list[ClaimedVersion]:
 def _held(session: Session, worker: str, version_ids: Sequence[str] | None) -> list[VersionTable]:
     out: list[VersionTable] = []
     for part in [None] if version_ids is None else slices(version_ids, 5000):
-        query = select(VersionTable).where(VersionTable.lease_owner == worker, VersionTable.state.in_(_UNFINISHED))
-        if part is not None:
-            query = query.where(VersionTable.id.in_(part))
+        query = select(VersionTable).where(VersionTable.lease_owner == worker)
+        if part is None:
+            query = query.where(VersionTable.state.in_(_UNFINISHED))
+        else:  # the state must not look like a way into an index, or every queued version is read
+            query = query.where(VersionTable.id.in_(part), func.coalesce(VersionTable.state, "").in_(_UNFINISHED))
         out.extend(session.scalars(query.order_by(VersionTable.id).with_for_update()))
     return out
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from core.types import Collection
@@ -15,6 +15,8 @@ from storage.database import Database, slices
 from storage.tables import ChunkTable, CollectionTable, DocumentTable, VersionTable
 
 _ROWS: Final = 2000
+_FIRST_ORDINAL: Final = -(2**31)
+"""The least that PostgreSQL holds: chunks that are set aside have negative ones."""
 
 
 class Reuse:
@@ -37,25 +39,15 @@ class Reuse:
         with self._db.read() as session:
             sources = _sources(session, version_id) if _same_index(session, collection) else []
         for source in sources:
-            last = 0
+            begin = _FIRST_ORDINAL
             while True:
-                query = (
-                    select(ChunkTable.id, ChunkTable.context, ChunkTable.text)
-                    .where(
-                        ChunkTable.version_id == source,
-                        ChunkTable.index_id == collection.index_id,
-                        ChunkTable.id > last,
-                    )
-                    .order_by(ChunkTable.id)
-                    .limit(_ROWS)
-                )
                 with self._db.read() as session:
-                    rows = session.execute(query).all()
+                    rows = session.execute(_texts(source, collection.index_id, begin)).all()
                 for row in rows:
                     known.setdefault(text_digest(row.context, row.text), row.id)
                 if len(rows) < _ROWS:
                     break
-                last = rows[-1].id
+                begin = rows[-1].ordinal + 1
         return known
 
     def stored_embeddings(self, chunk_ids: Sequence[int], collection: Collection) -> dict[bytes, bytes]:
@@ -74,6 +66,20 @@ class Reuse:
 def text_digest(context: str, text: str) -> bytes:
     """16 bytes that stand for what the embedder reads, of a chunk as it is stored."""
     return hashlib.blake2b(f"{context}\x00{text}".encode("utf-8", "replace"), digest_size=16).digest()
+
+
+def _texts(version_id: str, index_id: str, begin: int) -> Select[*tuple[Any, ...]]:
+    """The next chunks of a version. The index's id must not look like a way in: SQLite would read all its chunks."""
+    return (
+        select(ChunkTable.id, ChunkTable.ordinal, ChunkTable.context, ChunkTable.text)
+        .where(
+            ChunkTable.version_id == version_id,
+            func.coalesce(ChunkTable.index_id, "") == index_id,
+            ChunkTable.ordinal >= begin,
+        )
+        .order_by(ChunkTable.ordinal)
+        .limit(_ROWS)
+    )
 
 
 def _same_index(session: Session, collection: Collection) -> bool:
@@ -95,7 +101,7 @@ def _sources(session: Session, version_id: str) -> list[str]:
         .join(DocumentTable, DocumentTable.live_version_id == VersionTable.id)
         .where(
             VersionTable.content_hash == version.content_hash,
-            VersionTable.collection_id == version.collection_id,
+            func.coalesce(VersionTable.collection_id, "") == version.collection_id,  # else all of them are read
             VersionTable.id != version_id,
             DocumentTable.deleted_at.is_(None),
         )

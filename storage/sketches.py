@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import CompoundSelect, bindparam, delete, insert, select, union_all
+from sqlalchemy import CompoundSelect, bindparam, delete, func, insert, select, union_all
 from sqlalchemy.orm import Session
 
 from storage.database import Database
@@ -67,13 +67,16 @@ class Sketches:
         return sorted(found, key=lambda one: (-one.similarity, one.path))[:limit]
 
     def same_bytes(self, collection_id: str, document_id: str, content_hash: str, limit: int = 10) -> list[str]:
-        """Paths of live documents other than this one with the same content hash, in order."""
+        """Paths of live documents other than this one with the same content hash, in order.
+
+        The collection must not look like a way in: SQLite would read all its documents to find these few.
+        """
         query = (
             select(DocumentTable.path)
             .join(VersionTable, VersionTable.id == DocumentTable.live_version_id)
             .where(
                 VersionTable.content_hash == content_hash,
-                DocumentTable.collection_id == collection_id,
+                func.coalesce(DocumentTable.collection_id, "") == collection_id,
                 DocumentTable.id != document_id,
                 DocumentTable.deleted_at.is_(None),
             )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.state import CollectionOption, JsonOption, print_error, print_json, print_table, say, state_of
+from app.cli.sync_words import followed, say_counts, say_faults, show_difference, source_json, when
 from core.errors import AliothError, ConflictError, NotFoundError, PermissionDeniedError
 from core.types import Collection, DocumentState, Role
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from app.syncing import FolderSync, SyncRequest
     from ingest.sync_plan import Difference
     from storage.sources import Source
-    from storage.watches import Watch
 
 REMOVE_WAIT_S = 60.0
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The folder.")]
@@ -117,7 +117,7 @@ def sources(context: typer.Context, collection: CollectionOption, json: JsonOpti
     known = state.alioth.sources.known(target.id)
     watches = state.alioth.watches.all(target.id)
     if json:
-        print_json([_source_json(source, watches.get(source.id)) for source in known])
+        print_json([source_json(source, watches.get(source.id)) for source in known])
         return
     if not known:
         say(f"'{target.name}' follows no folder. Begin: alioth ingest sync DIR -c '{target.name}'")
@@ -131,8 +131,8 @@ def sources(context: typer.Context, collection: CollectionOption, json: JsonOpti
                 s.documents,
                 s.options.get("prefix"),
                 " ".join(s.options.get("ignore", ())),
-                _when(s),
-                _followed(watches.get(s.id)),
+                when(s),
+                followed(watches.get(s.id)),
             )
             for s in known
         ),
@@ -210,15 +210,15 @@ def _sync_one(
     if dry_run:
         difference = job.preview()
         if not json:
-            _show(difference)
-        _say_counts(difference)
-        _say_faults(difference)
+            show_difference(difference)
+        say_counts(difference)
+        say_faults(difference)
         return {**head, **difference.to_dict()}, True
     ingestion = Ingestion(state.alioth, target)
     difference = job.run(ingestion.note)
     _record(state, target, job, difference)
-    _say_counts(difference)
-    _say_faults(difference)
+    say_counts(difference)
+    say_faults(difference)
     if wait:
         show_progress(ingestion)
     _clear_up(state)
@@ -287,8 +287,8 @@ def _watch(state: State, target: Collection, job: FolderSync, poll: float | None
             _record(state, target, job, difference)
         if json:
             print_json({"collection": target.name, "source": job.remote.place, **difference.to_dict()})
-        _say_counts(difference, datetime.now().strftime("%H:%M:%S "))
-        _say_faults(difference)
+        say_counts(difference, datetime.now().strftime("%H:%M:%S "))
+        say_faults(difference)
 
     say(f"Watching '{job.remote.place}' for '{target.name}'. Ctrl-C ends it.")
     with _stopped_by_signals() as stop:
@@ -316,73 +316,6 @@ def _record(state: State, target: Collection, job: FolderSync, difference: Diffe
         state.alioth.audit.record(
             state.principal.name, "source.sync", job.remote.place, collection=target.name, **counts
         )
-
-
-def _show(difference: Difference) -> None:
-    rows: list[tuple[str, str]] = []
-    for word, paths in difference.to_dict().items():
-        if word in ("added", "changed", "deleted"):
-            rows.extend((word, path) for path in paths)
-        elif word == "moved":
-            rows.extend(("moved", f"{move['from']} -> {move['to']}") for move in paths)
-    if rows:
-        print_table(("would be", "document"), rows)
-
-
-def _say_counts(difference: Difference, stamp: str = "") -> None:
-    deleted = len(difference.deleted) + len(difference.dropped)
-    counts = (
-        (len(difference.added), "added"),
-        (len(difference.changed), "changed"),
-        (len(difference.moved), "moved"),
-        (deleted, "deleted"),
-        (difference.unchanged, "unchanged"),
-    )
-    say(stamp + ", ".join(f"{count} {word}" for count, word in counts) + ".")
-
-
-def _say_faults(difference: Difference) -> None:
-    if difference.skipped:
-        some = ", ".join(path for path, _ in difference.skipped[:5]) + (", …" if len(difference.skipped) > 5 else "")
-        say(f"Left out {len(difference.skipped)}: {some}")
-    for path, error in difference.conflicts:
-        say(f"Conflict: {path}: {error.message} {error.hint}".rstrip())
-    for path, error in difference.failed:
-        say(f"Failed: {path}: {error.message} {error.hint}".rstrip())
-    if difference.refused:
-        say(
-            f"Not deleted: {len(difference.refused)} documents whose files are all gone at once. Is the folder "
-            "mounted? If they are really gone, sync again with --allow-mass-delete."
-        )
-
-
-def _source_json(source: Source, watch: Watch | None) -> dict[str, Any]:
-    return {
-        "id": source.id,
-        "kind": source.kind,
-        "place": source.place,
-        "prefix": source.options.get("prefix", ""),
-        "ignore": source.options.get("ignore", []),
-        "documents": source.documents,
-        "synced_at": source.synced_at.isoformat() if source.synced_at else None,
-        "result": {key: value for key, value in source.result.items() if key != "identity"},
-        "followed": watch is not None,
-        "followed_by": watch.worker if watch else None,
-        "poll_s": watch.poll_s if watch else None,
-        "trouble": watch.trouble if watch and watch.trouble else None,
-    }
-
-
-def _followed(watch: Watch | None) -> str:
-    if watch is None:
-        return ""
-    if watch.trouble:
-        return "trouble"
-    return "yes" if watch.worker else "waits for a worker"
-
-
-def _when(source: Source) -> str:
-    return source.synced_at.astimezone().strftime("%Y-%m-%d %H:%M") if source.synced_at else "never"
 
 
 def _source_of(state: State, target: Collection, folder: Path) -> Source:
