@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from app.other_engines import destinations, is_remote
 from core.errors import AliothError
 from core.types import Collection
 
@@ -105,6 +106,8 @@ def _model(role: str) -> Callable[[Alioth], str]:
         from models.weights import resolve
 
         name = getattr(alioth.settings.models, role)
+        if is_remote(name):
+            return f"{name}: {getattr(alioth.settings.models, f'{role}_urls') or 'the models process knows where'}"
         return f"{name}: {resolve(name, alioth.settings.home)}"
 
     return examine
@@ -117,6 +120,20 @@ def _models_process(alioth: Alioth) -> str:
         f"{info.id} reads {info.reading_rate:.0f} tokens/s, window {info.window}; "
         f"{alioth.embedder.id} gives {alioth.embedder.embed_query('ready?').shape[0]} dimensions{''.join(notes)}"
     )
+
+
+def _other_servers(alioth: Alioth) -> str:
+    """Which text goes to which other server, as this process is set."""
+    found = list(destinations(alioth.settings.models))
+    if not found:
+        return "none: nothing leaves this machine's own processes"
+    where = {
+        "this machine": "on this machine",
+        "inside": "inside this network",
+        "outside": "OUTSIDE THIS NETWORK",
+        "unknown": "at a name that cannot be looked up now",
+    }
+    return "; ".join(f"{one.role} go to {one.url}, {where[one.reach]}" for one in found)
 
 
 def _chroma(alioth: Alioth) -> str:
@@ -142,6 +159,7 @@ def _checks() -> Iterator[tuple[str, Callable[[Alioth], str]]]:
     yield "language model", _model("llm")
     yield "embedder", _model("embedder")
     yield "models process", _models_process
+    yield "other servers", _other_servers
     yield "chroma", _chroma
     yield "indexes", _indexes
 

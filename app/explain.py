@@ -9,9 +9,10 @@ from core.filters import Filters
 from core.types import StoredChunk
 
 if TYPE_CHECKING:
+    from chat.preview import Reading
     from chat.retrieve import Retrieval
 
-STAGES = ("dense", "keyword", "exact", "fused", "rerank")
+STAGES = ("dense", "keyword", "among", "exact", "fused", "rerank")
 MOST = 50
 
 
@@ -56,8 +57,8 @@ def candidate_rows(found: Retrieval, most: int = MOST) -> list[CandidateRow]:
     ]
 
 
-def explain_json(found: Retrieval, filters: Filters) -> dict[str, Any]:
-    """The public JSON form of a search's inner workings."""
+def explain_json(found: Retrieval, filters: Filters, read: Reading | None = None) -> dict[str, Any]:
+    """The public JSON form of a search's inner workings. read: what an answer would be given, where that was asked."""
     trace, evidence = found.trace, found.evidence
     return {
         "tokens": list(trace.tokens),
@@ -69,6 +70,7 @@ def explain_json(found: Retrieval, filters: Filters) -> dict[str, Any]:
         else {"documents": trace.selected[0], "chunks": trace.selected[1], "all_compared": trace.scored_all},
         "dense_share": dict(trace.dense_share),
         "reranker": trace.reranker,
+        "reranker_problem": trace.reranker_problem,
         "degraded": found.degraded,
         "evidence": {
             "coverage": round(evidence.coverage, 4),
@@ -90,11 +92,30 @@ def explain_json(found: Retrieval, filters: Filters) -> dict[str, Any]:
             }
             for row in candidate_rows(found)
         ],
-        "timings": dict(found.timings),
+        "passages": _passages_json(read) if read else None,
+        "timings": {**found.timings, **({"passages": read.seconds} if read else {})},
     }
 
 
-def explain_lines(found: Retrieval) -> list[str]:
+def _passages_json(read: Reading) -> dict[str, Any]:
+    return {
+        "budget_tokens": read.budget,
+        "left_out": read.left_out,
+        "read": [
+            {
+                "n": source.passage.n,
+                "chunk_id": source.passage.chunk.id,
+                "document": source.passage.chunk.path,
+                "ordinal": source.passage.chunk.ordinal,
+                "added": [chunk.ordinal for chunk in read.added_to(source)],
+                "characters": len(source.passage.text),
+            }
+            for source in read.sources
+        ],
+    }
+
+
+def explain_lines(found: Retrieval, read: Reading | None = None) -> list[str]:
     """For people at a terminal: what happened to the question, and how the candidates went through the stages."""
     trace, evidence = found.trace, found.evidence
     lines = [f"words      {' '.join(trace.tokens)}"]
@@ -104,8 +125,12 @@ def explain_lines(found: Retrieval) -> list[str]:
         how = "each compared" if trace.scored_all else "found through the index"
         lines.append(f"filters    {trace.selected[0]} documents, {trace.selected[1]} chunks pass; {how}")
     lines += [
-        f"fusion     {name}: dense {share:.2f}, keyword {1 - share:.2f}" for name, share in trace.dense_share.items()
+        f"fusion     {name}: dense {share:.2f}, keyword {1 - share:.2f}, half by rarity among the candidates"
+        for name, share in trace.dense_share.items()
     ]
+    if trace.reranker:
+        how = trace.reranker_problem or f"{1000 * found.timings.get('rerank', 0.0):.0f} ms"
+        lines.append(f"reranker   {trace.reranker}: {how}")
     similarity = "-" if evidence.similarity is None else f"{evidence.similarity:.3f}"
     verdict = "too little: an answer would be refused" if evidence.too_little else "enough"
     lines.append(
@@ -117,4 +142,15 @@ def explain_lines(found: Retrieval) -> list[str]:
     repeats = [row for row in rows if row.suppressed_by]
     lines.append(f"candidates {len(trace.ranked)}, left out as repeats {len(trace.suppressed)}")
     lines += [f"           #{row.rank} {row.chunk.path} repeats #{row.suppressed_by}" for row in repeats]
+    return lines + (_passage_lines(read) if read else [])
+
+
+def _passage_lines(read: Reading) -> list[str]:
+    """What a generated answer would be given, and by which neighbours each passage was widened."""
+    room = f"{read.budget} tokens of room" if read.budget is not None else "no language model counts the room"
+    lines = [f"an answer would read {len(read.sources)} passages; {room}, {read.left_out} left out"]
+    for source in read.sources:
+        chunk, added = source.passage.chunk, read.added_to(source)
+        with_ = " with its neighbours " + ", ".join(f"{one.ordinal + 1}" for one in added) if added else ""
+        lines.append(f"           [{source.passage.n}] {chunk.path}, part {chunk.ordinal + 1}{with_}")
     return lines

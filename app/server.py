@@ -203,6 +203,7 @@ def _start(alioth: wiring.Alioth) -> None:
     stopped = alioth.conversations.fail_streaming()
     if stopped:
         log.info("marked %d answers as stopped that an earlier process had begun", stopped)
+    alioth.running.watch()
     from app.web.unpacking import unpacking
     from app.web.uploads import forget_leftovers
 

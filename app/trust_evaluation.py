@@ -63,11 +63,13 @@ def injection(
 
 
 def false_alarms(folders: Sequence[Path]) -> dict[str, Any]:
-    """Share of clean chunks of these sets in which an instruction is seen."""
+    """Share of clean chunks of these sets in which an instruction is seen; and how attacks of our own fare."""
     from evals.injection import false_alarms as alarms
+    from evals.own_attacks import evaluate_own_attacks
     from evals.sets import load_documents
 
-    return alarms({folder.name: load_documents(folder / "documents.jsonl") for folder in folders})
+    sets = {folder.name: load_documents(folder / "documents.jsonl") for folder in folders}
+    return {**alarms(sets), "own": evaluate_own_attacks()}
 
 
 def modes(alioth: Alioth, files: Files, asked: Sequence[AnswerMode]) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def modes(alioth: Alioth, files: Files, asked: Sequence[AnswerMode]) -> dict[str
 
 
 def followups(alioth: Alioth, files: Files) -> dict[str, Any]:
-    """Follow-ups as typed, condensed and rewritten by a person."""
+    """Follow-ups as typed, condensed and rewritten by a person; new questions alone and after another topic."""
     from evals.followups import evaluate_followups, human_rewrites
     from evals.sets import load_documents, load_questions
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.services import run_folder
 from core.errors import FingerprintMismatchError, NotFoundError
-from core.settings import Settings, load_settings
+from core.settings import REMOTE, Settings, load_settings
 from core.types import SYSTEM, Collection, Fingerprint, Principal
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from ingest.pipeline import Pipeline
     from ingest.sync import Sync
     from models.client import ModelsClient
-    from models.protocols import Embedder, LanguageModel
+    from models.protocols import Embedder, LanguageModel, Reranker
     from storage.accounts import AccountStore
+    from storage.answer_settings import AnswerSettingsStore
     from storage.audit import AuditLog
     from storage.chunks import ChunkStore
     from storage.collections import CollectionStore
@@ -118,6 +119,12 @@ class Alioth:
         return ConversationStore(self.db)
 
     @cached_property
+    def answer_settings(self) -> AnswerSettingsStore:
+        from storage.answer_settings import AnswerSettingsStore
+
+        return AnswerSettingsStore(self.db)
+
+    @cached_property
     def accounts_store(self) -> AccountStore:
         from storage.accounts import AccountStore
 
@@ -200,6 +207,12 @@ class Alioth:
     @cached_property
     def llm(self) -> LanguageModel:
         return self.models.llm()
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        """The reranker of the settings, None without one."""
+        chosen = self.settings.models.reranker
+        return self.models.reranker(chosen) if chosen else None
 
     def embedder_for(self, collection: Collection) -> Embedder:
         """The embedder that made this collection's vectors; the models process loads it if need be.
@@ -315,7 +328,10 @@ class Alioth:
         from models.protocols import fingerprint_of
 
         chosen = embedder_id or self.settings.models.embedder
-        facts = ModelsClient("", "", self.settings.home).embedder(chosen)  # asks no server
+        if chosen.startswith(f"{REMOTE}:"):
+            facts = self.models.embedder(chosen)  # another server has it, so only the models process knows
+        else:
+            facts = ModelsClient("", "", self.settings.home).embedder(chosen)  # asks no server
         settings = choose(facts, self.settings.ingest, chunk_tokens, chunk_overlap)
         return fingerprint_of(facts, chunker_version(settings)), settings
 
@@ -331,7 +347,9 @@ class Alioth:
     def retriever(self) -> Retriever:
         from chat.retrieve import Retriever
 
-        return Retriever(self.chunks, self.vectors, self.keyword, self.embedder_for, self.filtering, self.glossary)
+        return Retriever(
+            self.chunks, self.vectors, self.keyword, self.embedder_for, self.filtering, self.glossary, self.reranker
+        )
 
     @cached_property
     def answerer(self) -> Answerer:
@@ -356,7 +374,11 @@ class Alioth:
         def answer(*arguments: Any) -> Iterator[AnswerEvent]:
             return self.answerer.answer(*arguments)
 
-        return RunningAnswers(answer, self.conversations, self.settings.chat.unattached_s)
+        def may_ask(user_id: str) -> bool:
+            user = self.accounts_store.user_by_id(user_id)
+            return user is None or not user.disabled  # the system and commands are no user
+
+        return RunningAnswers(answer, self.conversations, self.settings.chat.unattached_s, may_ask=may_ask)
 
     @cached_property
     def quality(self) -> QualityLab:

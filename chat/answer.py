@@ -7,15 +7,17 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
+from chat.answer_task import Task, context_figures, earlier, exact_checks
 from chat.cite import MarkParser, without_marks
 from chat.condense import condense
 from chat.context import Source, build_context, single_sources, token_budget
 from chat.contradict import find_contradictions
-from chat.events import AnswerEvent, Finished, Stage, Text, Waiting
+from chat.events import AnswerEvent, Stage, Text, Waiting
+from chat.generation import as_made, fence_word, instance_settings, to_generation, whole_sources
 from chat.ports import ChunkReader, GlossaryReader
-from chat.prompt import build_prompt
+from chat.prompt import build_prompt, schema_prompt
 from chat.question import check_question
 from chat.quote import Quote, best_quotes
 from chat.refuse import nearest_documents, refusal_text
@@ -23,20 +25,19 @@ from chat.repetition import repeats_from
 from chat.retrieve import Retrieval, Searches
 from chat.support import cite_quotes, support, suspicious_sources
 from chat.verify import Embed, sentences_of
+from core.answer_settings import Resolved, resolve
 from core.errors import CancelledError, ContextOverflowError, InputError, LimitError, ModelUnavailableError
 from core.filters import Filters
+from core.json_schema import schema_problem
 from core.settings import ChatSettings
 from core.text import detect_language
 from core.types import (
-    Answer,
     AnswerMode,
     ChatTurn,
     Citation,
     Collection,
-    SentenceCheck,
-    Verdict,
 )
-from models.protocols import Delta, GenerationSettings, Lane, LanguageModel, LanguageModelInfo
+from models.protocols import Delta, Lane, LanguageModel, LanguageModelInfo, Message
 
 log = logging.getLogger(__name__)
 
@@ -48,40 +49,6 @@ _SAYS_NO = re.compile(
     r"(?:answer|contain|mention|provide|specify|include|found)",
     re.IGNORECASE,
 )
-
-
-@dataclass(slots=True)
-class _Task:
-    """One question on its way to an answer."""
-
-    question: str
-    language: str
-    history: Sequence[ChatTurn]
-    collections: Sequence[Collection]
-    cancel: threading.Event
-    user: str
-    started: float
-    filters: Filters
-    standalone: str = ""
-    context: dict[str, int] = field(default_factory=dict)
-    notices: list[str] = field(default_factory=list)
-    timings: dict[str, float] = field(default_factory=dict)
-
-    def finished(self, text: str, mode: AnswerMode, **rest: object) -> Finished:
-        self.timings["total"] = time.perf_counter() - self.started
-        return Finished(
-            Answer(
-                text,
-                self.language,
-                mode,
-                notices=tuple(dict.fromkeys(self.notices)),
-                standalone_question=self.standalone,
-                timings=dict(self.timings),
-                filters=self.filters.to_dict(),
-                context=dict(self.context),
-                **rest,  # type: ignore[arg-type]  # the remaining fields of Answer, by name
-            )
-        )
 
 
 class Answerer:
@@ -112,12 +79,14 @@ class Answerer:
         cancel: threading.Event | None = None,
         user: str = "",
         filters: Filters | None = None,
+        chosen: Resolved | None = None,
     ) -> Iterator[AnswerEvent]:
         """Events in order, `Finished` last. The question is checked before this returns.
 
         A set `cancel` ends the stream soon with the partial text, `stopped`. When the language model is away, the
         documents' own sentences answer, with the notice `model_unavailable`. filters: only documents that pass are
-        searched and cited; the answer keeps them.
+        searched and cited; the answer keeps them. chosen: how to generate; the instance's settings when None. With a
+        JSON schema the answer is JSON, filled from the passages it cites, and no sentence of it is checked.
 
         Raises:
             InputError: the question is empty, without a word, or too long; or no collection is given.
@@ -127,7 +96,9 @@ class Answerer:
         question = self._checked(question, collections)
         language = detect_language(question)
         stop, started = cancel or threading.Event(), time.perf_counter()
-        task = _Task(question, language, history, collections, stop, user, started, filters or Filters())
+        how = chosen or resolve(instance_settings(self._settings))
+        made = to_generation(how)
+        task = Task(question, language, history, collections, stop, user, started, filters or Filters(), how, made)
         return self._events(task, mode)
 
     def _checked(self, question: str, collections: Sequence[Collection]) -> str:
@@ -144,7 +115,7 @@ class Answerer:
             )
         return text
 
-    def _events(self, task: _Task, mode: AnswerMode) -> Iterator[AnswerEvent]:
+    def _events(self, task: Task, mode: AnswerMode) -> Iterator[AnswerEvent]:
         yield Stage("retrieve")
         retrieval = self._retrieve(task)
         task.timings["retrieve"] = time.perf_counter() - task.started
@@ -155,25 +126,30 @@ class Answerer:
             text = refusal_text(task.language, nearest, retrieval.evidence.unnamed)
             yield Text(text)
             yield task.finished(text, AnswerMode.QUOTE, refused=True, nearest=nearest)
+        elif task.chosen.values["json_schema"]:
+            yield from self._fill_in(task, retrieval)
         elif self._mode(task, mode) is AnswerMode.QUOTE:
             yield from self._quote(task, retrieval, "")
         else:
             yield from self._generate(task, retrieval)
 
-    def _retrieve(self, task: _Task) -> Retrieval:
+    def _retrieve(self, task: Task) -> Retrieval:
         """Results for the question; for a follow-up, blended with those for its stand-alone form."""
         terms = self._glossary.terms([c.id for c in task.collections]) if self._glossary and task.history else ()
         task.standalone = condense(task.question, task.history, terms=terms)
         retrieval = self._retriever.retrieve(
             task.standalone, task.collections, CANDIDATES, typed=task.question, filters=task.filters
         )
+        task.standalone = retrieval.query or task.standalone
         if retrieval.degraded:
             task.notices.append("model_unavailable")
         if retrieval.trace.selected is not None and not retrieval.trace.selected[0]:
             task.notices.append("filter_matches_nothing")
+        if retrieval.trace.reranker_problem:
+            task.notices.append("reranker_unavailable")
         return retrieval
 
-    def _mode(self, task: _Task, asked: AnswerMode) -> AnswerMode:
+    def _mode(self, task: Task, asked: AnswerMode) -> AnswerMode:
         mode = AnswerMode(self._settings.mode) if asked is AnswerMode.AUTOMATIC else asked
         if mode is not AnswerMode.AUTOMATIC:
             return mode
@@ -190,7 +166,7 @@ class Answerer:
             return AnswerMode.QUOTE
         return AnswerMode.ANSWER
 
-    def _quote(self, task: _Task, retrieval: Retrieval, before: str) -> Iterator[AnswerEvent]:
+    def _quote(self, task: Task, retrieval: Retrieval, before: str) -> Iterator[AnswerEvent]:
         """The documents' own sentences; `before` is what a model wrote until it went away."""
         yield Stage("quote")
         started = time.perf_counter()
@@ -202,11 +178,11 @@ class Answerer:
         task.timings.setdefault("first_token", time.perf_counter() - task.started)
         yield Text(added)
         task.timings["generate"] = time.perf_counter() - started
-        checks = _exact_checks(before + added, before)
+        checks = exact_checks(before + added, before)
         against = self._against(task, retrieval, citations)
         yield task.finished(before + added, AnswerMode.QUOTE, verification=checks, **against)
 
-    def _best_quotes(self, task: _Task, retrieval: Retrieval, sources: Sequence[Source]) -> list[Quote]:
+    def _best_quotes(self, task: Task, retrieval: Retrieval, sources: Sequence[Source]) -> list[Quote]:
         question = retrieval.question or task.standalone
         embedder = self._retriever.reading_embedder(task.collections[0], task.standalone)
         if embedder is None:
@@ -222,7 +198,7 @@ class Answerer:
         except ModelUnavailableError:
             return best_quotes(question, sources, guard=self._guard)
 
-    def _generate(self, task: _Task, retrieval: Retrieval) -> Iterator[AnswerEvent]:
+    def _generate(self, task: Task, retrieval: Retrieval) -> Iterator[AnswerEvent]:
         parser = MarkParser(())
         sources: list[Source] = []
         text = ""
@@ -234,7 +210,7 @@ class Answerer:
             yield Stage("read")
             for delta in self._stream(task, sources, info):
                 if delta.place:
-                    yield Waiting(delta.place)
+                    yield Waiting(delta.place, delta.wait_s)
                 if delta.text and "first_token" not in task.timings:
                     task.timings["first_token"] = time.perf_counter() - task.started
                     yield Stage("generate")
@@ -243,6 +219,8 @@ class Answerer:
                     text += shown
                     yield Text(shown)
                 stopped = stopped or delta.finish_reason == "cancelled"
+                if delta.finish_reason == "timeout":
+                    task.notices.append("model_timeout")
                 cut = repeats_from(text) if shown else None
                 if cut is not None:
                     text = text[:cut]
@@ -263,36 +241,69 @@ class Answerer:
             task.notices.append("model_said_nothing")
             yield from self._quote(task, retrieval, "")
             return
-        task.context = _context_figures(retrieval, sources, self._settings.passages)
+        task.context = context_figures(retrieval, sources, self._settings.passages)
         task.timings["generate"] = time.perf_counter() - task.started - task.timings["retrieve"]
         yield from self._verify(task, text, sources, retrieval, stopped or task.cancel.is_set())
 
-    def _context(self, task: _Task, retrieval: Retrieval, info: LanguageModelInfo) -> list[Source]:
+    def _context(self, task: Task, retrieval: Retrieval, info: LanguageModelInfo) -> list[Source]:
         settings = self._settings
-        bare = build_prompt(task.question, [], task.language, info.small, earlier=_earlier(task))
+        bare = self._prompt(task, [], info)
         fixed = sum(self._llm.count_tokens([message.content for message in bare])) + MESSAGE_OVERHEAD * len(bare)
-        budget = token_budget(info.window, settings.answer_tokens, fixed, info.reading_rate, settings.first_token_s)
+        longest = task.chosen.values["max_tokens"]
+        budget = token_budget(info.window, longest, fixed, info.reading_rate, settings.first_token_s)
         return build_context(
             task.standalone, retrieval.results, self._chunks, self._llm.count_tokens, budget, settings.passages
         )
 
-    def _stream(self, task: _Task, sources: list[Source], info: LanguageModelInfo) -> Iterator[Delta]:
+    def _stream(self, task: Task, sources: list[Source], info: LanguageModelInfo) -> Iterator[Delta]:
         """Deltas of the model; with fewer passages when the prompt turns out too long for its window."""
-        generation = GenerationSettings(max_tokens=self._settings.answer_tokens, temperature=self._settings.temperature)
+        task.settings = as_made(task.chosen, task.generation, info.id)
         while True:
-            prompt = build_prompt(
-                task.question, sources, task.language, info.small, earlier=_earlier(task), guard=self._guard
-            )
+            prompt = self._prompt(task, sources, info)
             try:
-                yield from self._llm.stream(prompt, generation, task.cancel, task.user)
+                yield from self._llm.stream(prompt, task.generation, task.cancel, task.user)
                 return
             except ContextOverflowError:
                 if len(sources) <= 1:
                     raise
                 del sources[len(sources) // 2 :]
 
+    def _prompt(self, task: Task, sources: Sequence[Source], info: LanguageModelInfo) -> list[Message]:
+        # one word for all turns of a conversation: what their prompts have in common is then not read again
+        first = next((turn.text for turn in task.history if turn.role == "user"), task.question)
+        words: dict[str, Any] = {
+            "fence": fence_word(task.generation.seed, first, ()),
+            "earlier": earlier(task),
+            "guard": self._guard,
+            "house": task.chosen.prompts,
+        }
+        if task.generation.json_schema:
+            return schema_prompt(task.question, sources, task.language, **words)
+        return build_prompt(task.question, sources, task.language, info.small, **words)
+
+    def _fill_in(self, task: Task, retrieval: Retrieval) -> Iterator[AnswerEvent]:
+        """JSON by the schema. What it was filled from is cited as a whole: a field is no sentence to check."""
+        info = self._llm.info()
+        sources = self._context(task, retrieval, info)
+        yield Stage("read")
+        text, stopped = "", False
+        for delta in self._stream(task, sources, info):
+            if delta.place:
+                yield Waiting(delta.place, delta.wait_s)
+            if delta.text:
+                task.timings.setdefault("first_token", time.perf_counter() - task.started)
+                text += delta.text
+                yield Text(delta.text)
+            stopped = stopped or delta.finish_reason == "cancelled"
+        task.notices.append("schema_unverified")
+        if not stopped and schema_problem(str(task.chosen.values["json_schema"]), text):
+            task.notices.append("schema_cut_off")
+        task.context = context_figures(retrieval, sources, self._settings.passages)
+        task.timings["generate"] = time.perf_counter() - task.started - task.timings["retrieve"]
+        yield task.finished(text, AnswerMode.ANSWER, stopped=stopped, citations=whole_sources(sources))
+
     def _verify(
-        self, task: _Task, text: str, sources: Sequence[Source], retrieval: Retrieval, stopped: bool
+        self, task: Task, text: str, sources: Sequence[Source], retrieval: Retrieval, stopped: bool
     ) -> Iterator[AnswerEvent]:
         yield Stage("verify")
         started = time.perf_counter()
@@ -307,7 +318,7 @@ class Answerer:
             **self._against(task, retrieval, supported.citations),
         )
 
-    def _against(self, task: _Task, retrieval: Retrieval, citations: Sequence[Citation]) -> dict[str, object]:
+    def _against(self, task: Task, retrieval: Retrieval, citations: Sequence[Citation]) -> dict[str, object]:
         """The citations, and where other documents give another number or date for what is asked."""
         started = time.perf_counter()
         found, more = find_contradictions(task.standalone, citations, retrieval.results)
@@ -320,38 +331,9 @@ class Answerer:
             "suspicious": suspicious_sources(shown, texts) if self._guard else {},
         }
 
-    def _embed(self, task: _Task, text: str) -> Embed | None:
+    def _embed(self, task: Task, text: str) -> Embed | None:
         """For sentences whose source is in another language; None when the embedder does not read them."""
         embedder = self._retriever.reading_embedder(task.collections[0], text)
         if embedder is None:
             return None
         return lambda texts: embedder.embed_documents(texts, Lane.QUESTION)
-
-
-def _context_figures(retrieval: Retrieval, sources: Sequence[Source], most: int) -> dict[str, int]:
-    """Passages the model read, how many meant for it were left out for want of room, whether one was cut."""
-    inside = {chunk.id for source in sources for _, _, chunk in source.parts}
-    wanted = [item.chunk for item in retrieval.results[:most]]
-    cut = any(len(source.passage.text) < len(source.passage.chunk.text) for source in sources)
-    return {
-        "passages": len(sources),
-        "left_out": sum(chunk.id not in inside for chunk in wanted),
-        "cut": int(cut),
-    }
-
-
-def _earlier(task: _Task) -> Sequence[ChatTurn]:
-    """The last question before this one, when this one needs it."""
-    if task.standalone == task.question:
-        return ()
-    return [turn for turn in task.history if turn.role == "user"][-1:]
-
-
-def _exact_checks(text: str, before: str) -> tuple[SentenceCheck, ...]:
-    """Quotes are supported as they stand; what a model wrote before it went away was never checked."""
-    return tuple(
-        SentenceCheck(s.text, Verdict.SUPPORTED, "The document's own words.", s.start, s.end, s.cited)
-        if s.start >= len(before)
-        else SentenceCheck(s.text, Verdict.UNCITED, "The model went away before this was checked.", s.start, s.end)
-        for s in sentences_of(text)
-    )

@@ -20,6 +20,7 @@ MOST_FOUND = 3
 SAME_WORDS = 0.5  # this and the shares below: docs/decisions/0020-contradictions.md
 INSIDE = 0.6
 ASKED = 0.6
+NEARLY_SAME = 0.8
 FEWEST_COMMON = 2
 LONGEST = 300
 
@@ -70,7 +71,8 @@ class _Statement:
 
     @property
     def around(self) -> str:
-        return f"{self.chunk.title} {self.chunk.path} {' '.join(self.chunk.locator.heading)} {self.chunk.context}"
+        chunk = self.chunk  # apart, so that `第二版` and a path that begins with a digit are no version
+        return " | ".join((chunk.title, chunk.path, *chunk.locator.heading, chunk.context))
 
     @cached_property
     def years(self) -> frozenset[str]:
@@ -83,7 +85,7 @@ class _Statement:
 
     @cached_property
     def periods(self) -> frozenset[str]:
-        return frozenset(squash(m.group()) for m in _PERIOD.finditer(f"{self.text} {self.around}"))
+        return frozenset(squash(m.group()) for m in _PERIOD.finditer(f"{self.text} | {self.around}"))
 
     @cached_property
     def units(self) -> dict[str, set[Number]]:
@@ -147,9 +149,24 @@ def _clash(own: _Statement, other: _Statement, tokens: frozenset[str]) -> tuple[
         kind, difference = "date", _date_difference(own.values, other.values)
     if difference is None or not _same_subject(own, other, tokens):
         return None
-    if kind == "number" and (own.years != other.years or not _same_dates(own.values, other.values)):
+    if kind == "number" and not (_same_years(own, other) and _same_dates(own.values, other.values)):
         return None
     return difference[0], difference[1], kind
+
+
+def _same_years(own: _Statement, other: _Statement) -> bool:
+    """Whether both may speak of one time: equal years, or one is of a dated edition and the other says no year.
+
+    Then both must be nearly the same sentence, as rules that were copied and changed are.
+    """
+    if own.years == other.years:
+        return True
+    if (own.years and other.years) or _YEAR.search(own.text) or _YEAR.search(other.text):
+        return False
+    dated = own if own.years else other
+    if not _YEAR.search(fold(dated.around)):
+        return False
+    return len(own.words & other.words) >= NEARLY_SAME * len(own.words | other.words)
 
 
 def _number_difference(own: _Statement, other: _Statement) -> tuple[str, str] | None:

@@ -16,9 +16,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The answer waits for the model behind this many others."""
+    """The answer waits for the model behind this many others. seconds: for how long, by estimate, 0.0 when unknown."""
 
     place: int
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from chat.injection_cues import orders_in
 from core.text import split_sentences
 
 KINDS = ("override", "role", "command", "prompt_leak", "tool", "exfiltration", "markup")
@@ -103,9 +104,10 @@ def findings(text: str) -> tuple[Finding, ...]:
         for match in pattern.finditer(plain):
             start = match.end() - len(match.group().lstrip(" \t\n.!?:。！？："))
             raw.append((start, max(match.end(), start + 1), kind))
+    spans = split_sentences(text)
+    raw += [(*spans[i], "command") for i in orders_in([plain[start:end] for start, end in spans])]
     if not raw:
         return ()
-    spans = split_sentences(text)
     found = sorted((*_sentences(spans, text, start, end, kind), kind) for start, end, kind in raw)
     merged: list[Finding] = []
     for start, end, kind in found:

@@ -16,14 +16,18 @@ FEWEST_TOKENS = 3
 HEADS = 3
 """Words after a “not” that it may deny."""
 
-_ENGLISH = re.compile(r"\b(?:not|never|no|none|neither|nor|without|cannot|nobody|nothing)\b|n['’]t\b", re.IGNORECASE)
+_ENGLISH = re.compile(
+    r"\b(?:not|never|no|none|neither|nor|without|cannot|nobody|nothing|hardly|rarely|seldom|barely|scarcely|"
+    r"fail(?:s|ed|ing)? to|unable to|refus\w+ to)\b|n['’]t\b",
+    re.IGNORECASE,
+)
 _CHINESE = re.compile(
     r"不(?!超过|低于|高于|大于|小于|仅|但|断|同|少|过|论|管|久|动产|错|良|当|锈|足|法|可抗力|正当)|没(?!收)|未(?!来|婚|成年|遂)|"
     r"无(?!锡|论|线|人机|期|形|故)|非(?!常|洲|法|遗|经常|公开|营利)|勿|否(?!则)|并非|禁止|不得"
 )
 _LOOSE = re.compile(
     _CHINESE.pattern + r"|[无缺免拒禁]|\b(?:not|never|no|none|neither|nor|without|cannot|nobody|nothing|lack\w*|"
-    r"fail\w*|refus\w*|except|unable|exclud\w+|prohibit\w*|hardly|declin\w+)\b|n['’]t\b|\bnon-",
+    r"fail\w*|refus\w*|except|unable|exclud\w+|prohibit\w*|hardly|rarely|seldom|barely|scarcely|declin\w+)\b|n['’]t\b|\bnon-",
     re.IGNORECASE,
 )
 _CLAUSE_END = re.compile(r"[，,；;。！？!?\n：:]")

@@ -15,6 +15,8 @@ ELSEWHERE = 0.6
 FEWEST_TOKENS = 3
 LONGEST_HEAD = 120
 MOST_COUNTED = 20
+CLOSING = 3
+"""Sentences at the end of a document whose date and names hold for all of it."""
 ROUNDING = Decimal("0.05")
 _CLAUSE = re.compile(r"[，；;。]|, (?!\d{4}\b)| and | while ")
 _UNITS = frozenset(("年", "月", "日", "元", "亿元", "万元", "人", "million", "billion", "year"))
@@ -53,7 +55,7 @@ def value_problem(said: Values, given: Values, sentence: str = "") -> str:
     for number in said.numbers:
         if number.value in years and not number.unit:
             continue
-        same = [other for other in given.numbers if _same_number(number, other)]
+        same = [other for other in given.numbers if same_number(number, other)]
         if any(not number.unit or other.unit in ("", number.unit) for other in same):
             clash = [other.unit for other in same if other.unit and number.unit]
             if not clash or number.unit in clash:
@@ -87,8 +89,8 @@ def _year_alone(said: Date, given: Values) -> bool:
     return said.year in years and any(d.year is None and _same_date(rest, d) for d in given.dates)
 
 
-def _same_number(said: Number, given: Number) -> bool:
-    """Whether the values agree, units aside."""
+def same_number(said: Number, given: Number) -> bool:
+    """Whether the values agree, units aside; what is said may be a rounding of what is given."""
     if said.value == given.value:
         return True
     if not said.about or abs(said.value - given.value) > abs(given.value) * ROUNDING:
@@ -116,7 +118,7 @@ def _counts(number: Number, sentence: str) -> bool:
 
 
 def _sums(number: Number, said: Values, given: Values) -> bool:
-    terms = [n for n in said.numbers if n is not number and any(_same_number(n, g) for g in given.numbers)]
+    terms = [n for n in said.numbers if n is not number and any(same_number(n, g) for g in given.numbers)]
     later = [n.value for n in terms if said.numbers.index(n) > said.numbers.index(number)]
     return len(later) > 1 and sum(later) == number.value
 
@@ -142,13 +144,20 @@ def place_problem(sentence: str, parts: Sequence[Part]) -> str:
         alone += [(n.shown, Values((n,), ())) for n in said.numbers if not _counts(n, sentence) and not _year(n)]
         for shown, one in alone:
             here = [i for i, text in enumerate(wide) if not value_problem(one, values_of(text))]
-            if any(len(words_of(parts[i].text)) < FEWEST_TOKENS for i in here):
-                continue  # a line with nothing but a date, as under a letter, speaks of all of it
+            if any(len(words_of(parts[i].text)) < FEWEST_TOKENS or _closing(parts, i) for i in here):
+                continue  # a line with nothing but a date, or at the end as under a letter, speaks of all of it
             if here and all(
                 best[parts[i].source] >= CLEAR_STATEMENT and shares[i] < ELSEWHERE * best[parts[i].source] for i in here
             ):
                 return f"“{shown}” stands in the source, but not where it speaks of this."
     return ""
+
+
+def _closing(parts: Sequence[Part], index: int) -> bool:
+    """Whether a part is one of the last of a source that has many."""
+    number = parts[index].source
+    last = max(i for i, part in enumerate(parts) if part.source == number)
+    return last - index < CLOSING and sum(part.source == number for part in parts) > 4 * CLOSING
 
 
 def owner_problem(sentence: str, parts: Sequence[Part]) -> str:

@@ -26,7 +26,7 @@ class Evidence:
     product, None when the embedder does not read the question or its scale was never measured. missing: content words
     found in no candidate. results: live chunks found. foreign: the best chunks are in another language, which an
     embedder of unmeasured scale may read: words cannot tell then. unnamed: organisations and people of the question
-    that no candidate names.
+    that no candidate names. spread: how far the best similarity lies above the least of the best ten chunks.
     """
 
     coverage: float
@@ -37,15 +37,17 @@ class Evidence:
     foreign: bool = False
     weight: float = 0.0
     unnamed: tuple[str, ...] = ()
+    spread: float = 0.0
 
     @property
     def score(self) -> float:
-        """Log-odds-like figure, higher is more evidence; 0 is the operating point of docs/decisions/0009-refusal.md."""
+        """Log-odds-like figure, higher is more evidence; 0 is the operating point of docs/decisions/0022-answers.md."""
         if self.similarity is None:
             story = STORY_CREDIT * max(0.0, self.weight - STORY_FROM)
             return BLIND_WEIGHTS[0] * self.coverage + BLIND_WEIGHTS[1] * self.reach + story - BLIND_LIMIT
-        weights = READING_WEIGHTS
-        return weights[0] * self.coverage + weights[1] * self.reach + weights[2] * self.similarity - READING_LIMIT
+        story = min(READING_STORY_MOST, READING_STORY_CREDIT * max(0.0, self.weight - READING_STORY_FROM))
+        figures = (self.coverage, self.reach, self.similarity, self.spread)
+        return sum(w * f for w, f in zip(READING_WEIGHTS, figures, strict=True)) + story - READING_LIMIT
 
     @property
     def too_little(self) -> bool:
@@ -61,12 +63,17 @@ _FRAME = (
 FRAME_WORDS = frozenset(_FRAME.split())
 """Search tokens that only frame a question: their absence from a document says nothing."""
 _ASKS = re.compile(r"^(?:哪.*|何[为时处种人]|多[少长大高远久].*|几.|为何|如何|是否)$")
-READING_WEIGHTS = (5.0, 1.0, 10.0)
-READING_LIMIT = 7.2
+READING_WEIGHTS = (5.0, 1.0, 10.0, 1.5)
+"""Of coverage, reach, similarity and spread: docs/decisions/0022-answers.md."""
+READING_LIMIT = 7.65
 BLIND_WEIGHTS = (5.2, 5.0)
-BLIND_LIMIT = 4.75
+BLIND_LIMIT = 4.6
+SPREAD_OVER = 10
 STORY_FROM = 36.0
 STORY_CREDIT = 0.1
+READING_STORY_FROM = 16.0
+READING_STORY_CREDIT = 0.06
+READING_STORY_MOST = 0.8
 """A question of many words tells a story, of which no document holds more than a part: credit per unit of weight."""
 
 
@@ -99,8 +106,15 @@ def weigh(
         results=len(ranked),
         foreign=foreign,
         weight=total,
+        spread=_spread(ranked[:SPREAD_OVER]),
         unnamed=unnamed(subjects, [searchable(item.chunk) for item in ranked[:CANDIDATES]]) if subjects else (),
     )
+
+
+def _spread(ranked: Sequence[ScoredChunk]) -> float:
+    """A question that the documents answer stands nearer to a few chunks than to the rest of the best."""
+    near = [item.stages["dense"] for item in ranked if "dense" in item.stages]
+    return max(near) - min(near) if near else 0.0
 
 
 def _found(text: str, wanted: Sequence[str], stand_for: Mapping[str, tuple[frozenset[str], ...]]) -> set[str]:

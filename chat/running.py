@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 MOST_PER_USER = 2
 KEEP_S = 60.0
 CHECK_S = 0.25
+MAY_ASK_S = 1.0
+RENEW_S = 5.0
+"""Seconds between two signs of life for the answers under way here, and two looks for those of dead processes."""
 
 MakeAnswer = Callable[
     [str, Sequence[Collection], Sequence[ChatTurn], AnswerMode, threading.Event, str], Iterator[AnswerEvent]
@@ -28,8 +31,9 @@ MakeAnswer = Callable[
 class Snapshot:
     """An answer as far as it has come.
 
-    stage: the last stage name. place: how many are ahead in the model's queue, 0 when none. answer: set when done
-    and not failed. error: why it failed, "" otherwise. progress: of a document task, else None.
+    stage: the last stage name. place: how many are ahead in the model's queue, 0 when none. wait_s: for how many
+    seconds by estimate, 0.0 when unknown. answer: set when done and not failed. error: why it failed, "" otherwise.
+    progress: of a document task, else None.
     """
 
     text: str = ""
@@ -39,6 +43,7 @@ class Snapshot:
     answer: Answer | None = None
     error: str = ""
     progress: Progress | None = None
+    wait_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -57,8 +62,9 @@ class _Run:
 class RunningAnswers:
     """Starts answers, shows how far they are, stops them, and keeps what they wrote. Thread-safe.
 
-    An answer that nobody has looked at for `unattached_s` seconds is stopped. Finished ones can be looked at for a
-    minute more; after that the stored message is the place to look.
+    may_ask: whether a user may still; asked again and again for those whose answers are under way, and False stops
+    them. An answer that nobody has looked at for `unattached_s` seconds is stopped. Finished ones can be looked
+    at for a minute more; after that the stored message is the place to look.
     """
 
     def __init__(
@@ -67,11 +73,13 @@ class RunningAnswers:
         conversations: MessageWriter,
         unattached_s: float = 10.0,
         most_per_user: int = MOST_PER_USER,
+        may_ask: Callable[[str], bool] = lambda user: True,
     ) -> None:
         self._make_answer = make_answer
         self._conversations = conversations
         self._unattached_s = unattached_s
         self._most_per_user = most_per_user
+        self._may_ask = may_ask
         self._runs: dict[str, _Run] = {}
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -107,11 +115,16 @@ class RunningAnswers:
                 target=self._work, args=(run, events), name=f"answer-{message_id[:8]}", daemon=True
             )
             self._runs[message_id] = run
-            if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="answer-watcher", daemon=True)
-                self._watcher.start()
+        self.watch()
         run.thread.start()
         return message_id
+
+    def watch(self) -> None:
+        """Begin to look after answers: those under way here, and those that another process left when it died."""
+        with self._changed:
+            if self._watcher is None and not self._closing.is_set():
+                self._watcher = threading.Thread(target=self._watch, name="answer-watcher", daemon=True)
+                self._watcher.start()
 
     def snapshot(self, message_id: str) -> Snapshot:
         """How far the answer is; looking keeps it going.
@@ -207,7 +220,7 @@ class RunningAnswers:
         if isinstance(event, Stage):
             self._change(run, stage=event.name, place=0)
         elif isinstance(event, Waiting):
-            self._change(run, place=event.place)
+            self._change(run, place=event.place, wait_s=event.seconds)
         elif isinstance(event, Progress):
             self._change(run, progress=event)
         elif isinstance(event, Text):
@@ -233,9 +246,38 @@ class RunningAnswers:
         except AliothError:
             log.exception("Answer %s could not be stored; the conversation may be gone", run.message_id)
 
+    def _stop_forbidden(self) -> None:
+        """Outside the lock, as it asks the database."""
+        for user in {run.user for run in list(self._runs.values()) if run.finished is None}:
+            try:
+                allowed = self._may_ask(user)
+            except AliothError as error:
+                log.warning("cannot tell whether %s may still ask: %s", user, error)
+                continue
+            if not allowed:
+                for message_id in self.running(user):
+                    self.stop(message_id)
+
+    def _renew(self) -> None:
+        """Outside the lock, as it writes to the database."""
+        try:
+            if mine := self.running():
+                self._conversations.renew(mine)
+            if stopped := self._conversations.fail_streaming():
+                log.info("marked %d answers as stopped whose process is gone", stopped)
+        except AliothError as error:
+            log.warning("cannot renew the answers under way: %s", error)
+
     def _watch(self) -> None:
+        asked = renewed = 0.0
         while not self._closing.wait(min(CHECK_S, self._unattached_s / 4)):
             now = time.monotonic()
+            if now >= asked + MAY_ASK_S:
+                asked = now
+                self._stop_forbidden()
+            if now >= renewed + RENEW_S:
+                renewed = now
+                self._renew()
             with self._changed:
                 for run in list(self._runs.values()):
                     if run.finished is not None and now - max(run.finished, run.attached) > KEEP_S:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _WRITTEN = {
-    "percent": "% ％ percent per_cent 个百分点 percentage_points",
+    "percent": "% ％ percent per_cent",
+    "percentage point": "个百分点 百分点 percentage_points percentage_point",
     "permille": "‰",
     "basis point": "个基点 基点 basis_points basis_point bps",
     "yuan": "元 块钱 元人民币 人民币 yuan rmb renminbi cny",

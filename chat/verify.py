@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chat.aligned import aligned_problem
 from chat.cite import MARK
 from chat.negation import negation_problem
 from chat.places import owner_problem, parts_of, place_problem, rival_problem, value_problem
@@ -125,6 +126,7 @@ def problem_of(sentence: str, sources: Sequence[str], embed: Embed | None = None
         or owner_problem(sentence, parts)
         or place_problem(sentence, parts)
         or rival_problem(sentence, parts)
+        or aligned_problem(sentence, parts)
     )
     if problem:
         return problem

@@ -12,7 +12,6 @@ import chat.fuse
 import chat.refuse
 import chat.retrieve
 import chat.support
-import storage.keyword
 from chat.retrieve import Searches
 from chat.verify import sentences_of
 from core.errors import ModelUnavailableError
@@ -24,6 +23,7 @@ from evals.retrieval import Progress
 from evals.scoped import PassingRetriever
 from evals.sets import EvalDocument, EvalQuestion, sample
 from models.protocols import Embedder
+from storage import keyword_entries
 
 Swap = tuple[object, str, object]
 """Module or class, name in it, what stands there while the stage is off."""
@@ -86,8 +86,9 @@ STAGES = (
     Stage("dense search", dense=False),
     Stage("keyword search", keyword=False),
     Stage("fusion weights (equal instead)", ((chat.retrieve, "dense_share", lambda unknown: 0.5),)),
+    Stage("rarity among candidates", ((chat.fuse, "AMONG_SHARE", 0.0),)),
     Stage("exact terms", ((chat.retrieve, "EXACT_WEIGHTS", dict.fromkeys(chat.fuse.EXACT_WEIGHTS, 0.0)),)),
-    Stage("titles and headings in keyword search", ((storage.keyword, "_segmented", lambda text: ""),), reads=True),
+    Stage("titles and headings in keyword search", ((keyword_entries, "segmented", lambda text: ""),), reads=True),
     Stage("duplicate suppression", ((chat.retrieve, "without_repeats", _first),)),
     Stage("refusal by evidence", ((chat.refuse.Evidence, "too_little", property(lambda self: self.results == 0)),)),
     Stage("subjects", ((chat.retrieve, "subjects_of", lambda query: ()),)),

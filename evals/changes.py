@@ -7,7 +7,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-KINDS = ("number", "unit", "date", "name", "article", "negation")
+from evals.changes_within import exchanged_names, exchanged_numbers, other_name, other_number, other_year
+from evals.changes_words import comparison, modal, points, quantifier, weak_denial
+
+FROM_ELSEWHERE = ("number", "unit", "points", "date", "name", "article")
+WORDS = ("negation", "weak denial", "comparison", "modal", "quantifier")
+WITHIN = ("other number", "other year", "other name", "exchanged names", "exchanged numbers")
+KINDS = (*FROM_ELSEWHERE, *WORDS, *WITHIN)
+"""Kinds of change: to a value that the passage does not have, in a word, to a value that the passage has elsewhere."""
 _DIGITS = "零一二三四五六七八九"
 _FULL = str.maketrans("0123456789%.,", "０１２３４５６７８９％．，")
 
@@ -91,6 +98,13 @@ def changed(
         source: what the sentence rests on; a name that is put in place of another does not stand there.
         names: names of the set by `name_class`, to put in place of one.
     """
+
+    def find(text: str) -> list[re.Match[str]]:
+        return names_in(text, language)
+
+    def kind_of(name: str) -> str:
+        return name_class(name, language)
+
     makers: tuple[tuple[str, Callable[[], tuple[int, int, str] | None]], ...] = (
         ("number", lambda: _number(sentence, rng)),
         ("unit", lambda: _unit(sentence, language, rng)),
@@ -98,6 +112,14 @@ def changed(
         ("name", lambda: _name(sentence, source, language, names, rng)),
         ("article", lambda: _article(sentence, rng)),
         ("negation", lambda: _negation(sentence, language, rng)),
+        ("points", lambda: points(sentence, language, rng)),
+        ("weak denial", lambda: weak_denial(sentence, language, rng)),
+        ("comparison", lambda: comparison(sentence, language, rng)),
+        ("modal", lambda: modal(sentence, language, rng)),
+        ("quantifier", lambda: quantifier(sentence, language, rng)),
+        ("other number", lambda: other_number(sentence, source, rng)),
+        ("other year", lambda: other_year(sentence, source, rng)),
+        ("other name", lambda: other_name(sentence, source, find, kind_of, rng)),
     )
     found = []
     for kind, make in makers:
@@ -106,6 +128,12 @@ def changed(
             start, end, new = edit
             text = sentence[:start] + new + sentence[end:]
             found.append(Changed(kind, text, f"{sentence[start:end]} → {new}"))
+    for kind, whole in (
+        ("exchanged names", exchanged_names(sentence, find, kind_of, rng)),
+        ("exchanged numbers", exchanged_numbers(sentence, rng)),
+    ):
+        if whole is not None:
+            found.append(Changed(kind, whole, "exchanged"))
     return found
 
 
@@ -160,6 +188,8 @@ def _dated(sentence: str, match: re.Match[str]) -> bool:
 
 
 def _lists(sentence: str, match: re.Match[str]) -> bool:
+    if re.search(r"[:：]\s*$", sentence[: match.start()]) and re.match(r"[.、)）]\s*$", sentence[match.end() :]):
+        return True
     return bool(re.match(r"[.、)）] ?\D", sentence[match.end() :])) and not sentence[: match.start()].strip(" -*(（")
 
 
@@ -167,7 +197,7 @@ def _unit(sentence: str, language: str, rng: random.Random) -> tuple[int, int, s
     table = _HAN_UNITS if language == "zh" else _ENGLISH_UNITS
     words = "|".join(sorted(map(re.escape, table), key=len, reverse=True))
     end = "" if language == "zh" else r"(?![a-z])"
-    pattern = re.compile(rf"(?:(?<=\d)|(?<=\d )|(?<=[二三四五六七八九十百千两]))(?:{words}){end}")
+    pattern = re.compile(rf"(?:(?<=\d)|(?<=\d )|(?<=[二三四五六七八九十百千两]))(?:{words})(?!岁){end}")
     found = list(pattern.finditer(sentence))
     if not found:
         return None

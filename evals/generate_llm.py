@@ -10,7 +10,7 @@ from core.text import detect_language, split_sentences
 from core.types import StoredChunk
 from evals import metrics
 from evals.generate import Draft
-from models.protocols import GenerationSettings, LanguageModel, Message
+from models.protocols import GenerationSettings, Lane, LanguageModel, Message
 
 SHORTEST_CHUNK = 40
 ENOUGH = 0.5
@@ -45,7 +45,7 @@ def writer(llm: LanguageModel) -> Callable[[StoredChunk], Draft | None]:
         passage = f"{chunk.title}\n{chunk.context}\n\n{chunk.text}".strip()
         prompt = [Message("system", _SYSTEM[language]), Message("user", passage)]
         try:
-            deltas = llm.stream(prompt, GenerationSettings(max_tokens=160), user="evaluation")
+            deltas = llm.stream(prompt, GenerationSettings(max_tokens=160), None, "evaluation", Lane.BACKGROUND)
             return sound_draft("".join(delta.text for delta in deltas), chunk.text)
         except ContextOverflowError:
             return None

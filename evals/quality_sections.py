@@ -20,6 +20,7 @@ PART_TITLES = {
     "verification": "The check of sentences",
     "injection": "Instructions hidden in documents",
     "alarms": "False alarms on clean documents",
+    "modes": "The same questions in each mode",
     "ablation": "Each stage off in turn",
 }
 _NOT_SHOWN = frozenset(("latency_ms", "ingest"))

@@ -68,7 +68,7 @@ def ask(retriever: Searches, corpus: Measured, question: EvalQuestion) -> Row:
     row: Row = {
         "qid": question.qid,
         "question": question.question,
-        "query": query,
+        "query": found.query or query,
         "documents": ranked[:10],
         "gold": list(question.gold),
         "chunks": [_chunk_row(item, corpus) for item in results[:10]],
@@ -83,7 +83,15 @@ def _evidence(evidence: Evidence) -> Row:
     always = "answer" if evidence.foreign else ""
     if not evidence.results or evidence.unnamed:
         always = "refuse"
-    return {"score": round(evidence.score, 4), "refused": evidence.too_little, "always": always}
+    figures = {name: round(getattr(evidence, name), 4) for name in ("coverage", "reach", "spread", "weight")}
+    near = None if evidence.similarity is None else round(evidence.similarity, 4)
+    return {
+        "score": round(evidence.score, 4),
+        "refused": evidence.too_little,
+        "always": always,
+        "similarity": near,
+        **figures,
+    }
 
 
 def _documents(results: Sequence[ScoredChunk], corpus: Measured) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 import zlib
 from collections import Counter, defaultdict
@@ -13,14 +14,16 @@ from typing import Any
 from chat.verify import Embed, problem_of, sentences_of
 from core.text import detect_language, split_sentences
 from evals.changes import KINDS, changed, name_class, names_in, rewritten
-from evals.metrics import squash
+from evals.metrics import squash, words
 from evals.sets import EvalDocument, EvalQuestion, sample
 
 PASSAGE = {"zh": 500, "en": 1200}
 """Characters around an evidence sentence that count as the cited passage: about a chunk and its neighbours."""
 SHORTEST = {"zh": 10, "en": 30}
 HALVES = ("fitted", "held out")
-TRUE_KINDS = ("evidence", "answer", "rewritten")
+TRUE_KINDS = ("evidence", "answer", "close answer", "rewritten")
+CLOSE = 0.7
+"""Share of an answer's words that stand in the set's evidence from which it only says the evidence in other order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Case:
     """A sentence and the texts it is said to rest on.
 
     kind: of the change; for true ones `evidence` (a sentence of the document), `answer` (a sentence of the reference
-    answer, in other words) or `rewritten` (figures written another way). half: which half of the documents it is of.
+    answer, in other words), `close answer` (one whose figures all and whose words mostly stand in the evidence) or
+    `rewritten` (figures written another way). half: which half of the documents it is of.
     """
 
     language: str
@@ -145,9 +149,19 @@ def _cases(
     for said in sentences_of("".join(question.answers[0])):
         language = _language(said.text)
         if len(said.text) >= SHORTEST[language]:
-            yield Case(language, "answer", half, said.text, whole)
+            yield Case(
+                language, "close answer" if _close(said.text, question.evidence) else "answer", half, said.text, whole
+            )
             for change in changed(said.text, "\n".join(whole), language, pools, rng):
                 yield Case(language, change.kind, half, change.text, whole, change.what)
+
+
+def _close(sentence: str, evidence: Sequence[str]) -> bool:
+    """Whether people wrote it with the words and all the figures of the evidence."""
+    there = "\n".join(evidence)
+    said = set(words(sentence))
+    figures = re.findall(r"\d[\d,.]*", sentence)
+    return len(said & set(words(there))) >= CLOSE * len(said) and all(f.rstrip(".,") in there for f in figures)
 
 
 def _evidence(question: EvalQuestion, document: EvalDocument) -> list[tuple[int, int]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InputError, NotFoundError
@@ -17,6 +17,8 @@ from storage.database import Database
 from storage.tables import CitationTable, ConversationTable, FeedbackTable, MessageTable, now
 
 _MAX_TITLE = 300
+LEASE_S = 30.0
+"""Seconds after which an answer that is being written, and that nobody has renewed, is an orphan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class ConversationStore:
             _own(session, conversation_id, user_id).collection_ids = list(collection_ids)
 
     def add_message(self, conversation_id: str, role: str, text: str, state: str = "complete") -> Message:
-        """Append a message. Raises NotFoundError when the conversation is gone."""
+        """Append a message; one that is `streaming` is to be renewed. NotFoundError when the conversation is gone."""
         with self._db.write() as session:
             parent = session.get(ConversationTable, conversation_id, with_for_update=True)
             if parent is None:
@@ -106,6 +108,7 @@ class ConversationStore:
                 state=state,
                 answer={},
                 created_at=now(),
+                lease_until=self._lease(session) if state == "streaming" else None,
             )
             session.add(row)
             parent.updated_at = row.created_at
@@ -163,12 +166,29 @@ class ConversationStore:
                     )
                 )
 
-    def fail_streaming(self) -> int:
-        """At start: messages that a dead process left streaming become stopped. Gives how many."""
+    def renew(self, message_ids: Sequence[str]) -> None:
+        """Say that this process still writes these answers; those that are finished stay as they are."""
         with self._db.write() as session:
-            ids = list(session.scalars(select(MessageTable.id).where(MessageTable.state == "streaming")))
-            session.execute(update(MessageTable).where(MessageTable.state == "streaming").values(state="stopped"))
+            session.execute(
+                update(MessageTable)
+                .where(MessageTable.id.in_(message_ids), MessageTable.state == "streaming")
+                .values(lease_until=self._lease(session))
+            )
+
+    def fail_streaming(self) -> int:
+        """Answers whose process has said nothing for `LEASE_S` become stopped. Gives how many.
+
+        Those of other living processes over the same database are left alone.
+        """
+        with self._db.write() as session:
+            orphan = or_(MessageTable.lease_until.is_(None), MessageTable.lease_until < self._db.clock(session))
+            where = (MessageTable.state == "streaming", orphan)
+            ids = list(session.scalars(select(MessageTable.id).where(*where).with_for_update()))
+            session.execute(update(MessageTable).where(MessageTable.id.in_(ids)).values(state="stopped"))
             return len(ids)
+
+    def _lease(self, session: Session) -> datetime:
+        return self._db.clock(session) + timedelta(seconds=LEASE_S)
 
     def list(self, user_id: str, limit: int = 100) -> list[Conversation]:
         """The last used first."""
@@ -240,6 +260,7 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
         "task": dict(answer.task),
         "context": dict(answer.context),
         "suspicious": {str(n): list(kinds) for n, kinds in answer.suspicious.items()},
+        "settings": dict(answer.settings),
     }
 
 
@@ -264,6 +285,7 @@ def _answer(text: str, data: Mapping[str, Any], citations: tuple[Citation, ...])
         task=data.get("task", {}),
         context=data.get("context", {}),
         suspicious={int(n): tuple(kinds) for n, kinds in data.get("suspicious", {}).items()},
+        settings=data.get("settings", {}),
     )
 
 

@@ -9,6 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.generation import (
+    AdapterOption,
+    ExplainOption,
+    GreedyOption,
+    MaxTokensOption,
+    MinPOption,
+    PresetOption,
+    RepeatPenaltyOption,
+    SchemaOption,
+    SeedOption,
+    StopOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+    explain,
+    settings_of,
+)
 from app.cli.narrow import (
     AddedSinceOption,
     AddedUntilOption,
@@ -21,6 +38,7 @@ from app.cli.narrow import (
     filters_of,
 )
 from app.cli.state import CollectionsOption, JsonOption, print_json, say, state_of
+from core.answer_settings import Resolved
 from core.errors import InputError
 from core.filters import Filters
 from core.types import Answer, AnswerMode, ChatTurn, Contradiction, Locator, ScoredChunk, SentenceCheck, Verdict
@@ -85,6 +103,7 @@ def answer_json(answer: Answer, state: State) -> dict[str, Any]:
         "filters": dict(answer.filters),
         "context": dict(answer.context),
         "suspicious": {str(n): list(kinds) for n, kinds in answer.suspicious.items()},
+        "settings": dict(answer.settings),
     }
 
 
@@ -135,6 +154,7 @@ def search(
 ) -> None:
     """Find passages, without an answer."""
     from app.explain import candidate_rows, explain_json, explain_lines
+    from chat.preview import reading
     from chat.question import check_question
 
     state = state_of(context)
@@ -142,14 +162,15 @@ def search(
     text = check_question(_question(question), state.alioth.settings.chat.max_question_chars)
     filters = filters_of(document, kind, path, since, until, added_since, added_until, language)
     found = state.alioth.retriever.retrieve(text, targets, k=k, filters=filters)
+    read = reading(text, found, state.alioth.chunks, state.alioth.llm, state.alioth.settings.chat) if explain else None
     if json:
         out: dict[str, Any] = {"results": [result_json(result, explain) for result in found.results]}
-        if explain:
-            out |= {"timings": dict(found.timings), "explain": explain_json(found, filters)}
+        if read is not None:
+            out |= {"timings": dict(found.timings), "explain": explain_json(found, filters, read)}
         print_json(out)
         return
-    if explain:
-        say("\n".join(explain_lines(found)) + "\n")
+    if read is not None:
+        say("\n".join(explain_lines(found, read)) + "\n")
     if not found.results:
         none_pass = found.trace.selected is not None and not found.trace.selected[0]
         say("Nothing found: no document passes the filters." if none_pass else "Nothing found.")
@@ -161,8 +182,9 @@ def search(
             stages = figures[result.chunk.id].items()
             typer.echo("   " + "  ".join(f"{name} {value:.3f} (#{rank})" for name, (value, rank) in stages))
         typer.echo("   " + " ".join(result.chunk.text.split())[:300] + "\n")
-    if explain:
-        say("  ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in found.timings.items()))
+    if read is not None:
+        timings = {**found.timings, "passages": read.seconds}
+        say("  ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in timings.items()))
 
 
 def ask(
@@ -184,9 +206,38 @@ def ask(
     everything: Annotated[
         bool, typer.Option("--all-documents", help="Drop the filters that the conversation had.")
     ] = False,
+    preset: PresetOption = None,
+    temperature: TemperatureOption = None,
+    greedy: GreedyOption = False,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
+    repeat_penalty: RepeatPenaltyOption = None,
+    seed: SeedOption = None,
+    max_tokens: MaxTokensOption = None,
+    stop: StopOption = None,
+    adapter: AdapterOption = None,
+    json_schema: SchemaOption = None,
+    explain_settings: ExplainOption = False,
     json: JsonOption = False,
 ) -> None:
     """Ask; the answer streams in, with its sources. A conversation keeps its filters until others are given."""
+    from app.answering import resolved
+
+    asked = settings_of(
+        preset=preset,
+        temperature=temperature,
+        greedy=greedy or None,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repeat_penalty=repeat_penalty,
+        seed=seed,
+        max_tokens=max_tokens,
+        stop=stop,
+        adapter=adapter,
+        json_schema=json_schema,
+    )
     state = state_of(context)
     targets = [state.collection(name) for name in collection]
     conversations, user = state.alioth.conversations, state.principal.user_id
@@ -199,14 +250,18 @@ def ask(
         if not filters and not everything:
             filters = next((Filters.from_dict(m.answer.filters) for m in reversed(messages) if m.answer), filters)
     text = _question(question)
-    answer = _stream(state, text, targets, earlier, mode, filters, show=not json)
+    chosen = resolved(state.alioth, targets, thread.id if conversation else "", asked)
+    if explain_settings and not json:
+        explain(chosen)
+    answer = _stream(state, text, targets, earlier, mode, filters, chosen, show=not json)
     if not conversation:
         thread = conversations.create(user, [t.id for t in targets], title=text.strip()[:80])
     conversations.add_message(thread.id, "user", text)
     reply = conversations.add_message(thread.id, "assistant", "", state="streaming")
     conversations.finish_message(reply.id, "stopped" if answer.stopped else "complete", answer.text, answer)
     if json:
-        print_json(answer_json(answer, state) | {"conversation": thread.id})
+        made = dict(answer.settings) or chosen.to_dict()
+        print_json(answer_json(answer, state) | {"settings": made, "conversation": thread.id})
     else:
         print_sources(answer, state)
         say(f"\nGo on with: --conversation {thread.id}")
@@ -219,15 +274,16 @@ def _stream(
     earlier: list[ChatTurn],
     mode: AnswerMode | None,
     filters: Filters,
+    chosen: Resolved,
     show: bool,
 ) -> Answer:
     from chat.events import Finished, Text, Waiting
 
-    chosen = mode or AnswerMode(state.alioth.settings.chat.mode)
+    how = mode or AnswerMode(state.alioth.settings.chat.mode)
     answer: Answer | None = None
     streamed = ""
     user = state.principal.user_id
-    for event in state.alioth.answerer.answer(text, targets, earlier, chosen, user=user, filters=filters):
+    for event in state.alioth.answerer.answer(text, targets, earlier, how, user=user, filters=filters, chosen=chosen):
         if isinstance(event, Finished):
             answer = event.answer
         elif show and isinstance(event, Text):

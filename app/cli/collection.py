@@ -1,4 +1,4 @@
-"""`alioth collection`: create, list, show, delete, reindex, grant, revoke."""
+"""`alioth collection`: create, list, show, delete, settings, reindex, grant, revoke."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli import reindex
+from app.cli import generation, reindex
 from app.cli.state import JsonOption, print_json, print_table, say, state_of
 from core.errors import InputError, NotFoundError
 from core.types import Collection, Role
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Collections (knowledge bases).", no_args_is_help=True)
 app.command("reindex")(reindex.reindex)
+app.command("settings")(generation.settings)
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The collection.")]
 
 

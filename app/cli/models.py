@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli import models_plan, models_store
+from app.cli import adapters, models_plan, models_store
 from app.cli.state import JsonOption, print_json, print_table, state_of
 from core.errors import AliothError
 
@@ -17,36 +17,36 @@ app.command("import")(models_store.import_)
 app.command("use")(models_plan.use)
 app.command("remove")(models_store.remove)
 app.command("bench")(models_plan.bench)
+app.add_typer(adapters.app, name="adapters")
 
 
 @app.command("list")
 def list_(context: typer.Context, json: JsonOption = False) -> None:
     """List the catalogue, with what is present on this machine."""
-    from models.catalog import catalog
-    from models.weights import is_present, pins_of
+    from app.model_choice import model_rows
 
-    settings = state_of(context).alioth.settings
     rows = [
         {
-            "id": entry.id,
-            "role": entry.role,
-            "languages": list(entry.languages),
-            "licence": entry.licence,
-            "window": entry.window,
-            "parameters": entry.parameters,
-            "size_mb": round(entry.size_bytes / 1e6),
-            "thinking": entry.thinking,
-            "template": entry.template if entry.role == "llm" else "",
-            "present": is_present(entry.id, settings.home),
-            "pinned": bool(entry.sha256 or pins_of(entry, settings.home)),
-            "in_use": entry.id in (settings.models.llm, settings.models.embedder),
+            "id": row.entry.id,
+            "role": row.entry.role,
+            "languages": list(row.entry.languages),
+            "licence": row.entry.licence,
+            "window": row.entry.window,
+            "parameters": row.entry.parameters,
+            "size_mb": round(row.size_bytes / 1e6),
+            "thinking": row.entry.thinking,
+            "template": row.entry.template if row.entry.role == "llm" else "",
+            "fits": row.fits,
+            "present": row.present,
+            "pinned": row.pinned,
+            "in_use": row.in_use,
         }
-        for entry in catalog(settings.home).values()
+        for row in model_rows(state_of(context).alioth)
     ]
     if json:
         print_json(rows)
         return
-    headers = ("id", "role", "languages", "licence", "window", "10^9", "here", "in use")
+    headers = ("id", "role", "languages", "licence", "window", "10^9", "fits here", "here", "in use")
     print_table(headers, (_cells(row) for row in rows))
 
 
@@ -59,6 +59,7 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
         row["licence"],
         row["window"],
         row["parameters"],
+        row["fits"],
         *ticks,
     )
 
@@ -74,11 +75,13 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Check the sha256 of model files again, whatever was remembered."""
+    from app.other_engines import is_remote
     from models.weights import forget_verified, resolve
 
     settings = state_of(context).alioth.settings
     forget_verified(settings.home)
-    names = [model] if model else [settings.models.llm, settings.models.embedder]
+    chosen = (settings.models.llm, settings.models.embedder, settings.models.reranker)
+    names = [model] if model else [name for name in chosen if name and not is_remote(name)]
     rows = []
     for name in names:
         try:

@@ -11,7 +11,7 @@ import typer
 
 from app.cli.models_store import ModelArgument
 from app.cli.state import JsonOption, print_json, print_table, say, state_of
-from core.errors import ConflictError, InputError
+from core.errors import InputError
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -24,25 +24,34 @@ def plan(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="An id of `alioth models list`, or a .gguf file.")],
     users: Annotated[int, typer.Option(min=1, help="People who may ask at the same time.")] = 10,
     window: Annotated[int, typer.Option("--context", min=256, help="Window wanted, in tokens.")] = 8192,
-    cache: Annotated[str, typer.Option(help="Number type of the cache: f16, q8_0 or q4_0.")] = "f16",
+    cache: Annotated[str, typer.Option(help="How read tokens are kept: f16, q8_0 or q4_0; default: the setting.")] = "",
+    slots: Annotated[int, typer.Option(min=0, max=64, help="Answers side by side; default: as many as fit.")] = 0,
+    split: Annotated[str, typer.Option(metavar="3,1", help="Shares of the cards; default: the setting.")] = "",
     card: Annotated[
         list[str] | None, typer.Option(metavar="NAME:GB[:FREE_GB]", help="Plan for this card instead of those here.")
     ] = None,
     ram: Annotated[float | None, typer.Option(help="Plan for so many free GB of memory.", min=0.1)] = None,
     json: JsonOption = False,
 ) -> None:
-    """Say whether a model fits, before it is loaded: window, layers on the card, memory, quantisation, speed."""
+    """Say whether a model fits, before it is loaded: slots, window, layers on the cards, memory, speed."""
     from models.gguf import read_header, require_language_model
-    from models.plan import CACHE_BYTES
+    from models.load_options import CACHE_TYPES
     from models.plan import plan as plan_model
+    from models.plan_load import options_of, require_cards
 
     settings = state_of(context).alioth.settings
-    if cache not in CACHE_BYTES:
-        raise InputError(f"Unknown cache type {cache!r}.", f"Types are {', '.join(CACHE_BYTES)}.")
+    kept = next((one for one in CACHE_TYPES if one == (cache or settings.models.cache_type)), None)
+    if kept is None:
+        raise InputError(f"Unknown cache type {cache!r}.", f"Types are {', '.join(CACHE_TYPES)}.")
+    changed = {"tensor_split": split, "main_card": -1} if split else {}
+    options = options_of(settings.models.model_copy(update=changed), 1, window)
     header = read_header(_file_of(model, settings))
     require_language_model(header)
     machine = _machine(settings, card, ram)
-    made = plan_model(header, machine, users=users, window=window, cache=cache)
+    require_cards(options, machine)
+    made = plan_model(
+        header, machine, users=users, window=window, cache=kept, options=options, slots=slots or settings.models.slots
+    )
     if json:
         facts = {
             "architecture": header.architecture,
@@ -54,7 +63,7 @@ def plan(
         }
         print_json({"model": model, **facts, **asdict(made), "machine": asdict(machine)})
         return
-    _show(model, header.quantisation, made)
+    _show(model, header.quantisation, made, [one.name for one in machine.cards])
 
 
 def bench(
@@ -90,26 +99,9 @@ def bench(
 
 def use(context: typer.Context, model: ModelArgument, json: JsonOption = False) -> None:
     """Make a model the language model, at once: it loads beside the old one, which ends its answer and goes."""
-    from core.settings import llm_is_set
-    from models import weights
-    from models.catalog import entry
-    from models.chosen import choose_llm
-    from models.gguf import read_header, require_language_model
+    from app.model_choice import use_model
 
-    alioth = state_of(context).alioth
-    settings = alioth.settings
-    found = entry(model, settings.home)
-    if found.role != "llm":
-        raise InputError(f"{model!r} is no language model but a {found.role}.", "`alioth models list` shows the roles.")
-    if llm_is_set():
-        raise ConflictError(
-            f"ALIOTH_MODELS__LLM is set to {settings.models.llm!r} and goes before every choice.",
-            "Change that variable, or unset it and use this command.",
-        )
-    require_language_model(read_header(weights.resolve(found.id, settings.home)))
-    running = alioth.is_there("models")
-    notes = alioth.models.use(model) if running else []
-    choose_llm(model, settings.models.llm, settings.home)
+    running, notes = use_model(state_of(context).alioth, model)
     if json:
         print_json({"id": model, "swapped": running, "notes": notes})
         return
@@ -161,16 +153,19 @@ def _card(text: str) -> Card:
     return Card(found[1] or "card", int(total), int(float(found[3]) * 1e9 if found[3] else total))
 
 
-def _show(model: str, quantisation: str, made: Plan) -> None:
+def _show(model: str, quantisation: str, made: Plan, cards: list[str]) -> None:
     memory, gb = made.memory, 1e9
+    on_cards = list(zip(cards, made.memory.by_card, strict=False)) if made.layers else []
     speed = made.speed
     rows = [
         ("fits", "yes" if made.fits else "no"),
         ("quantisation", quantisation),
-        ("window", f"{made.window} tokens"),
-        ("layers on the card", f"{made.layers} of {made.all_layers}"),
         ("slots", made.slots),
-        ("memory", f"{memory.host / gb:.2f} GB, card {memory.card / gb:.2f} GB"),
+        ("window of each", f"{made.window} tokens"),
+        ("cache", made.cache_type),
+        ("layers on cards", f"{made.layers} of {made.all_layers}"),
+        ("memory", f"{memory.host / gb:.2f} GB, cards {memory.card / gb:.2f} GB"),
+        *((f"on card {number} {name}", f"{size / gb:.2f} GB") for number, (name, size) in enumerate(on_cards)),
         ("of it weights", f"{memory.weights / gb:.2f} GB"),
         ("of it cache", f"{memory.cache / gb:.2f} GB"),
         ("of it computing and rest", f"{(memory.compute + memory.other) / gb:.2f} GB"),

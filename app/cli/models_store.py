@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -69,23 +69,10 @@ def import_(
 
 def remove(context: typer.Context, model: ModelArgument, json: JsonOption = False) -> None:
     """Delete a model's files, pins and own entry; refuses what is in use."""
-    from models.store import remove_model
+    from app.model_choice import remove_model
 
-    alioth = state_of(context).alioth
-    freed = remove_model(model, alioth.settings.home, users_of_models(alioth))
+    freed = remove_model(state_of(context).alioth, model)
     if json:
         print_json({"id": model, "freed_bytes": freed})
     else:
         say(f"{model} is gone; {freed / 1e6:.0f} MB are free again.")
-
-
-def users_of_models(alioth: Any) -> dict[str, str]:
-    """Model id to who uses it: the settings, and every collection, also those that are being built or kept."""
-    settings = alioth.settings.models
-    users: dict[str, str] = {}
-    for collection in alioth.collections.list():
-        for one in [collection, *alioth.collections.hidden(collection.id)]:
-            users[one.fingerprint.embedder_id] = f"the collection '{collection.name}' was embedded with it"
-    users[settings.embedder] = "it is the embedder of new collections"
-    users[settings.llm] = "it answers the questions"
-    return users

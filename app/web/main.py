@@ -7,7 +7,7 @@ import streamlit as st
 from app.web import sidebar, state
 from app.web.failures import shown
 from app.web.pages import ASSETS
-from app.web.views import admin, chat, library, quality, search, tasks
+from app.web.views import admin, chat, library, models, quality, search, tasks
 from core.types import Role
 
 
@@ -34,6 +34,9 @@ def run() -> None:
             search.page, title=state.t("nav.search"), icon=":material/manage_search:", url_path="search"
         )
     if who.is_admin:
+        views["models"] = st.Page(
+            models.page, title=state.t("models.title"), icon=":material/memory:", url_path="models"
+        )
         views["admin"] = st.Page(
             admin.page, title=state.t("nav.admin"), icon=":material/admin_panel_settings:", url_path="admin"
         )

@@ -66,7 +66,7 @@ class TaskModel:
         text = ""
         for delta in self._llm.stream(messages, GenerationSettings(max_tokens=max_tokens), cancel, user):
             if delta.place:
-                yield Waiting(delta.place)
+                yield Waiting(delta.place, delta.wait_s)
             piece = parser.feed(delta.text)
             text += piece
             if show and piece:

@@ -10,6 +10,7 @@ from app.web import state
 from app.web.failures import shown
 from app.web.render import label
 from app.web.views.documents import row
+from app.web.views.generation import collection_button
 from app.web.views.glossary import show_glossary
 from app.web.views.progress import show_progress
 from app.web.views.sources import show_sources
@@ -43,7 +44,9 @@ def page() -> None:
     role = state.alioth().permissions.role(who, collection.id)
     if role is None:
         return
-    show_glossary(collection, role)
+    with st.container(horizontal=True):
+        show_glossary(collection, role)
+        collection_button(collection, role)
     with st.container():  # what comes and goes stands in boxes of its own, so that the list below does not jump
         if role.rank >= Role.WRITE.rank:
             show_upload(collection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,24 @@ from core.text import segment
 from core.types import Collection
 
 if TYPE_CHECKING:
+    from chat.preview import Reading
     from chat.retrieve import Retrieval
 
 SHOWN = 10
-_STAGES = ("question", "filter", "embed", "keyword", "dense", "load", "exact", "fuse", "rerank", "evidence", "suppress")
+_STAGES = (
+    "question",
+    "filter",
+    "embed",
+    "keyword",
+    "dense",
+    "load",
+    "exact",
+    "fuse",
+    "rerank",
+    "evidence",
+    "suppress",
+    "passages",
+)
 
 
 def page() -> None:
@@ -67,6 +82,7 @@ def _where(collections: list[Collection]) -> tuple[list[Collection], Filters]:
 
 
 def _search(question: str, collections: list[Collection], filters: Filters) -> None:
+    from chat.preview import reading
     from chat.question import check_question
 
     alioth = state.alioth()
@@ -74,11 +90,13 @@ def _search(question: str, collections: list[Collection], filters: Filters) -> N
     allowed = alioth.permissions.readable_of(state.principal(), [c.id for c in collections])
     found = alioth.retriever.retrieve(text, allowed, SHOWN, filters=filters)
     rows = candidate_rows(found)
+    read = reading(text, found, alioth.chunks, alioth.llm, alioth.settings.chat)
     _question_stage(found)
-    results, stages, times = st.tabs(
+    results, stages, passages, times = st.tabs(
         [
             state.t("search.results", count=len(found.results)),
             state.t("search.candidates", count=len(found.trace.ranked)),
+            state.t("search.read", count=len(read.sources)),
             state.t("search.timings", ms=round(found.timings["total"] * 1000)),
         ]
     )
@@ -86,8 +104,10 @@ def _search(question: str, collections: list[Collection], filters: Filters) -> N
         _results(rows, found, {c.id: c.name for c in allowed})
     with stages:
         _candidates(rows, found)
+    with passages:
+        _passages(read, list(found.trace.tokens))
     with times:
-        _timings(found)
+        _timings({**found.timings, "passages": read.seconds})
 
 
 def _question_stage(found: Retrieval) -> None:
@@ -147,7 +167,7 @@ def _candidates(rows: list[CandidateRow], found: Retrieval) -> None:
     table = []
     for row in rows:
         line: dict[str, Any] = {"#": row.rank, state.t("search.document"): row.chunk.path}
-        for stage in ("dense", "keyword", "exact", "fused", "rerank"):
+        for stage in ("dense", "keyword", "among", "exact", "fused", "rerank"):
             if stage in row.figures:
                 line[state.t(f"search.stage_{stage}")] = row.figures[stage][0]
                 if stage in ("dense", "keyword"):
@@ -166,10 +186,26 @@ def _outcome(row: CandidateRow) -> str:
     return state.t("search.repeats", rank=row.suppressed_by) if row.suppressed_by else "–"
 
 
-def _timings(found: Retrieval) -> None:
-    known = [stage for stage in _STAGES if stage in found.timings]
+def _passages(read: Reading, words: list[str]) -> None:
+    """What a generated answer would be given: each passage with the neighbours that it was widened by."""
+    room = "search.read_room" if read.budget is not None else "search.read_uncounted"
+    st.caption(state.t(room, tokens=read.budget or 0) + " " + state.t("search.read_left_out", count=read.left_out))
+    for source in read.sources:
+        chunk, added = source.passage.chunk, read.added_to(source)
+        parts = ", ".join(str(one.ordinal + 1) for one in added)
+        meta = state.t("search.read_part", part=chunk.ordinal + 1)
+        meta += " · " + state.t("search.read_added", parts=parts) if added else ""
+        with st.container(border=True):
+            st.html(
+                f'<p class="al-name">{source.passage.n}. {escape(chunk.path)}</p><p class="al-meta">{escape(meta)}</p>'
+                f'<div class="al-answer">{marked_html(source.passage.text, words)}</div>'
+            )
+
+
+def _timings(seconds: Mapping[str, float]) -> None:
+    known = [stage for stage in _STAGES if stage in seconds]
     lines = [
-        {state.t("search.stage"): state.t(f"search.time_{stage}"), "ms": round(found.timings[stage] * 1000, 1)}
+        {state.t("search.stage"): state.t(f"search.time_{stage}"), "ms": round(seconds[stage] * 1000, 1)}
         for stage in known
     ]
     st.dataframe(lines, hide_index=True, width="stretch")
