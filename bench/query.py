@@ -1,19 +1,25 @@
-"""Milliseconds of retrieval, without generation, at 1,000, 10,000 and 100,000 chunks."""
+"""Milliseconds of retrieval, without generation, at 1,000, 10,000 and 100,000 chunks, and more where asked for.
+
+`python -m bench query --sizes 1000000 --home DIR` keeps what it fills in DIR: stopped, it goes on where it stood, and
+started again when it is full it only asks.
+"""
 
 from __future__ import annotations
 
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from app.wiring import Alioth
 from bench.ingest import ROOT, SHARED
+from bench.processes import peak_mb_by_role
+from core.errors import NotFoundError
 from core.text import segment
 from core.types import Collection, Locator, NewChunk
 from evals.metrics import percentile
@@ -28,7 +34,11 @@ WARM_UP = 10
 
 @dataclass(frozen=True)
 class QueryResult:
-    """Milliseconds. made_up: the vectors are random and the texts sampled. clients_p95: with 8 clients at once."""
+    """Milliseconds. made_up: the vectors are random and the texts sampled. clients_p95: with 8 clients at once.
+
+    fill_seconds: of this run; 0 when it was full already. memory_mb: most that the largest process of each kind held so
+    far, by kind: `worker` is the one that asks, which holds the keyword index.
+    """
 
     chunks: int
     made_up: bool
@@ -36,6 +46,7 @@ class QueryResult:
     p95: float
     clients_p95: float
     fill_seconds: float
+    memory_mb: Mapping[str, float] = field(default_factory=dict)
 
 
 def measure_queries(alioth: Alioth, sizes: Sequence[int] = SIZES) -> list[QueryResult]:
@@ -44,14 +55,28 @@ def measure_queries(alioth: Alioth, sizes: Sequence[int] = SIZES) -> list[QueryR
     tokens = [" ".join(segment(text)) for text in texts]
     results = []
     for size in sizes:
-        collection = alioth.create_collection(f"bench {size} chunks")
+        collection = _collection(alioth, f"bench {size} chunks")
         made_up = size > len(texts)
         started = time.perf_counter()
         _fill(alioth, collection, size, texts, tokens, made_up)
         alioth.keyword.catch_up(collection.index_id)
-        filled = time.perf_counter() - started
-        results.append(_measure(alioth, collection, size, made_up, questions, filled))
+        filled = time.perf_counter() - started if collection.chunks < size else 0.0
+        result = _measure(alioth, collection, size, made_up, questions, filled)
+        results.append(replace(result, memory_mb=peak_mb_by_role(alioth.settings.home)))
+        print(f"{size:,} chunks: {_memory_line(results[-1])}", flush=True)
     return results
+
+
+def _memory_line(result: QueryResult) -> str:
+    return ", ".join(f"{name} {value:,.0f} MB" for name, value in result.memory_mb.items() if value)
+
+
+def _collection(alioth: Alioth, name: str) -> Collection:
+    """What an earlier run on this data directory filled, or a new one."""
+    try:
+        return alioth.collections.get(name)
+    except NotFoundError:
+        return alioth.create_collection(name)
 
 
 def _measure(
@@ -79,9 +104,12 @@ def _ms(seconds: Sequence[float], share: float) -> float:
 def _fill(
     alioth: Alioth, collection: Collection, size: int, texts: Sequence[str], tokens: Sequence[str], made_up: bool
 ) -> None:
-    """Documents of 1,000 chunks each through the stores' own operations, as the worker calls them."""
-    rng, vectors_rng = random.Random(size), np.random.default_rng(size)
-    for number in range(0, size, BATCH):
+    """Documents of 1,000 chunks each through the stores' own operations, as the worker calls them.
+
+    What is there already stays; each part is made from its own number, so that going on gives what one run would.
+    """
+    for number in range(collection.chunks, size, BATCH):
+        rng, vectors_rng = random.Random(size + number), np.random.default_rng(size + number)
         count = min(BATCH, size - number)
         chosen = [rng.randrange(len(texts)) for _ in range(count)] if made_up else list(range(number, number + count))
         chunks = [
@@ -93,7 +121,7 @@ def _fill(
             vectors = raw / np.linalg.norm(raw, axis=1, keepdims=True)
         else:
             vectors = alioth.embedder.embed_documents([chunk.text for chunk in chunks])
-        _store(alioth, collection, f"part-{number:06d}.txt", chunks, [tokens[index] for index in chosen], vectors)
+        _store(alioth, collection, f"part-{number:07d}.txt", chunks, [tokens[index] for index in chosen], vectors)
 
 
 def _store(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from bench.ingest import IngestResult
 from bench.ingest_report import ingest_section
+from bench.llm import LlmResult, llm_section
+from bench.processes import ROLES
 from bench.query import QueryResult
 from bench.start import StartResult
 from evals.report import table
@@ -32,7 +34,11 @@ live rows, fusion. 200 real questions in both languages after 10 to warm up; the
 
 
 def performance_page(
-    ingest: Sequence[IngestResult], queries: Sequence[QueryResult], load: float, start: StartResult | None = None
+    ingest: Sequence[IngestResult],
+    queries: Sequence[QueryResult],
+    load: float,
+    start: StartResult | None = None,
+    llm: LlmResult | None = None,
 ) -> str:
     """Markdown. load: average load of the machine when the run began."""
     facts = (
@@ -45,6 +51,8 @@ def performance_page(
         parts += [_START, _start_table(start)]
     if ingest:
         parts += ingest_section(ingest)
+    if llm:
+        parts += llm_section(llm)
     if queries:
         parts += [_QUERY, _query_table(queries)]
         if any(result.made_up for result in queries):
@@ -68,7 +76,9 @@ def _start_table(result: StartResult) -> str:
 
 
 def _query_table(results: Sequence[QueryResult]) -> str:
-    header = ("chunks", "p50 ms", "p95 ms", "8 clients, p95 ms", "filled in s")
+    roles = [role for role in ROLES if any(result.memory_mb.get(role) for result in results)]
+    names = tuple(f"{role}, MB" for role in roles)
+    header = ("chunks", "p50 ms", "p95 ms", "8 clients, p95 ms", "filled in s", *names)
     rows = [
         (
             f"{result.chunks:,}{'*' if result.made_up else ''}",
@@ -76,6 +86,7 @@ def _query_table(results: Sequence[QueryResult]) -> str:
             f"{result.p95:.1f}",
             f"{result.clients_p95:.1f}",
             f"{result.fill_seconds:.0f}",
+            *(f"{result.memory_mb.get(role, 0.0):,.0f}" for role in roles),
         )
         for result in results
     ]

@@ -16,9 +16,14 @@ from core.settings import load_settings
 
 
 @contextlib.contextmanager
-def workplace() -> Iterator[Alioth]:
-    """An Alioth in a data directory of its own; its processes end with it."""
-    with tempfile.TemporaryDirectory(prefix="alioth-bench-", ignore_cleanup_errors=True) as home:
+def workplace(kept: Path | None = None) -> Iterator[Alioth]:
+    """An Alioth in a data directory of its own, which goes with it, or in a kept one; its processes end with it."""
+    with contextlib.ExitStack() as stack:
+        if kept is None:
+            made = tempfile.TemporaryDirectory(prefix="alioth-bench-", ignore_cleanup_errors=True)
+            home = stack.enter_context(made)
+        else:
+            home = str(kept.resolve())
         os.environ.update({"ALIOTH_HOME": home, "ALIOTH_MODELS__IDLE_S": "5"})
         alioth = Alioth(load_settings())
         try:

@@ -76,7 +76,10 @@ def test_the_same_bytes_again_change_nothing(filled: CommandLine, folder: Path) 
 
 def test_search_finds_both_languages(filled: CommandLine) -> None:
     english = filled.ok("search", "days of annual leave", "-c", "Handbook 手册", "--json").json["results"]
-    chinese = filled.ok("search", "住宿标准是多少", "-c", "Handbook 手册", "--json", "--explain").json["results"]
+    explained = filled.ok("search", "住宿标准是多少", "-c", "Handbook 手册", "--json", "--explain").json
+    chinese, passages = explained["results"], explained["explain"]["passages"]
+    assert passages["read"][0]["document"] == chinese[0]["document"] and passages["budget_tokens"] > 0
+    assert {"among", "fuse", "passages"} <= explained["explain"]["timings"].keys() | set(chinese[0]["stages"])
     assert english[0]["document"] == "leave.md" and "25 days" in english[0]["text"]
     assert chinese[0]["document"] == "sub/差旅.md" and "450元" in chinese[0]["text"]
     assert chinese[0]["locator"]["heading"] and {"keyword"} <= set(chinese[0]["stages"])

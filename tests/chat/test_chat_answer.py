@@ -193,10 +193,11 @@ def test_a_prompt_too_long_for_the_window_is_tried_with_fewer_passages(ask: Any,
 def test_the_bundled_model_gives_a_finished_answer_within_its_budget(ask: Any, tmp_path_factory: Any) -> None:
     from models.catalog import entry
     from models.llama import LlamaCppModel
+    from models.load_options import LoadOptions
     from models.weights import resolve
 
     name = "smollm2-135m-instruct"
-    model = LlamaCppModel(resolve(name, tmp_path_factory.mktemp("llm")), entry(name), threads=1, context_tokens=2048)
+    model = LlamaCppModel(resolve(name, tmp_path_factory.mktemp("llm")), entry(name), LoadOptions(1, 2048))
     try:
         _, quoted = ask(model, LEAVE_QUESTION)
         assert quoted.mode is AnswerMode.QUOTE and "25 days" in quoted.text

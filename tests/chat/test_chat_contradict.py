@@ -68,8 +68,29 @@ TRUE = [
         "公司注册资本为八千万元人民币。",
         ("5000万元", "8000万元", "number"),
     ),
+    Case(
+        "How much does the company pay for a hotel in Berlin?",
+        "The company pays hotel costs up to 120 euros per night in Berlin.",
+        "The company pays hotel costs up to 140 euros per night in Berlin.",
+        ("120", "140", "number"),
+        titles=("Travel policy 2023", "Travel guide"),
+    ),
+    Case(
+        "年假几天？",
+        "员工年假15天。",
+        "员工年假20天。",
+        ("15天", "20天", "number"),
+        titles=("员工手册2023年版", "员工手册"),
+    ),
 ]
 FALSE = [
+    Case("公司营业收入是多少？", "2020年公司营业收入为30亿元。", "公司营业收入为35亿元。"),
+    Case(
+        "What was the revenue?",
+        "Revenue of the whole group was 30 million.",
+        "The revenue came to 35 million after the sale.",
+        titles=("Annual report 2020", ""),
+    ),
     Case(
         "How many days of leave?",
         "Employees get 10 days of sick leave per year.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from chat.refuse import Evidence, nearest_documents, refusal_text, weigh
 from core.text import segment
 from core.types import Locator, ScoredChunk, StoredChunk
@@ -57,11 +59,21 @@ def test_a_long_story_is_not_refused_for_the_words_that_no_document_has() -> Non
     assert evidence(short, law).too_little
 
 
-def test_a_reading_embedder_weighs_similarity_and_gives_stories_no_credit() -> None:
+def test_a_reading_embedder_weighs_similarity_and_gives_stories_little_credit() -> None:
     assert not evidence("How much leave?", "Employees get 25 days of leave.", similarity=0.6).too_little
     assert evidence("How much leave?", "Pumps are cleaned weekly.", similarity=0.1).too_little
     long = " ".join(f"word{n}" for n in range(80))
     assert evidence(long, "Pumps are cleaned weekly.", similarity=0.1).too_little
+
+
+def test_a_question_that_stands_nearer_to_a_few_chunks_than_to_the_rest_has_more_evidence() -> None:
+    def spread(*near: float) -> Evidence:
+        found = [ScoredChunk(item.chunk, 1.0, {"dense": d}) for item, d in zip(ranked(*"abc"), near, strict=True)]
+        return weigh(["leave"], found, max(near))
+
+    flat, peaked = spread(0.4, 0.39, 0.38), spread(0.4, 0.1, 0.05)
+    assert flat.spread == pytest.approx(0.02) and peaked.spread == pytest.approx(0.35)
+    assert peaked.score > flat.score
 
 
 def test_foreign_passages_of_an_unmeasured_embedder_are_not_judged_by_words() -> None:

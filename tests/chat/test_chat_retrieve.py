@@ -21,7 +21,7 @@ def test_an_english_question_finds_its_chunk_first(library: Any, shelf: Mapping[
     found = library.retriever.retrieve("How many vacation days do employees get?", [shelf["handbook"]])
     assert found.results[0].chunk.text.startswith("Employees receive 25 days")
     assert not found.evidence.too_little
-    assert set(found.results[0].stages) == {"dense", "keyword", "fused"}
+    assert set(found.results[0].stages) == {"dense", "keyword", "among", "fused"}
     assert {"embed", "dense", "keyword", "load", "fuse", "total"} <= set(found.timings)
 
 

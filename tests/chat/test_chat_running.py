@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from chat.events import AnswerEvent, Finished, Stage, Text, Waiting
 from chat.running import RunningAnswers
 from core.errors import ConflictError, InputError, LimitError, ModelUnavailableError, NotFoundError
 from core.types import Answer, AnswerMode
+from storage.tables import MessageTable
 
 
 class Slow:
@@ -177,3 +179,25 @@ def test_closing_stops_and_stores_everything(run: Any, library: Any) -> None:
     answers.start(conversation, "u1", "What?", [])
     answers.close()
     assert library.conversations.messages(conversation)[1].state == "stopped"
+
+
+def test_web_processes_over_one_database_stop_only_what_a_dead_one_left(
+    run: Any, library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.running.RENEW_S", 0.05)
+    ours, conversation = run(Slow())
+    alive = ours.start(conversation, "u1", "What?", [])
+    dead = library.conversations.add_message(library.conversations.create("u2", []).id, "assistant", "a", "streaming")
+    begun = lease(library, alive)
+    with library.db.write() as session:
+        session.get_one(MessageTable, dead.id).lease_until -= timedelta(hours=1)
+    other, _ = run(Slow())
+    other.watch()
+    wait_for(lambda: library.conversations.message(dead.id).state == "stopped")
+    wait_for(lambda: lease(library, alive) > begun)
+    assert library.conversations.message(alive).state == "streaming"
+
+
+def lease(library: Any, message_id: str) -> Any:
+    with library.db.read() as session:
+        return session.get_one(MessageTable, message_id).lease_until

@@ -190,11 +190,12 @@ def test_the_bundled_model_summarises_when_asked_to_and_nothing_unsupported_is_u
 ) -> None:
     from models.catalog import entry
     from models.llama import LlamaCppModel
+    from models.load_options import LoadOptions
     from models.weights import resolve
 
     model_id = "smollm2-135m-instruct"
     path = Path(resolve(model_id, tmp_path_factory.mktemp("llm")))
-    llm = LlamaCppModel(path, entry(model_id), threads=1, context_tokens=2048)
+    llm = LlamaCppModel(path, entry(model_id), LoadOptions(1, 2048))
     try:
         doc = document(library, shelf_of_tasks, "rules.md")
         _, answer = finished(tasks(library, llm).summariser.summarise([doc], "short", method="generate"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from core.errors import InputError
 from evals.files import FileCase, FileResult, figures, group_of, holds, load_cases, missed, token_recall
+from evals.report import quality_page
 
 
 def case(name: str, **known: object) -> FileCase:
@@ -62,3 +64,18 @@ def test_a_broken_manifest_line_is_named(tmp_path: Path) -> None:
     manifest.write_text('{"path": "a.txt"}\nnot json')
     with pytest.raises(InputError, match="Line 2"):
         load_cases(manifest)
+
+
+def test_files_that_gave_nothing_are_counted_by_reason_and_stand_in_the_page() -> None:
+    results = [
+        FileResult(case("a.pdf"), "", "Cannot ingest 'a.pdf': it is protected by a password.", "encrypted"),
+        FileResult(case("b.pdf"), "", "Cannot ingest 'b.pdf': it holds no text.", "empty"),
+        FileResult(case("c.zip"), ""),
+        FileResult(case("d.eml"), "text"),
+    ]
+    found = figures(results)
+    assert found["PDF"].refused == {"encrypted": 1, "empty": 1}
+    assert found["Other"].refused == {"archive": 1} and found["Mail"].refused == {}
+    page = quality_page({}, {}, {"Alioth": {group: asdict(row) for group, row in found.items()}}, {}, [])
+    assert "| PDF | 1 | 1 | 0 |" in page and "| All | 1 | 1 | 1 |" in page
+    assert "| Mail | 0" not in page

@@ -74,8 +74,8 @@ _WORKER = (
     Failpoint("files.delete", "purge", "storage.files", "FolderFileStore.delete", 2),
     Failpoint("vectors.drop", "purge", "storage.vectors", "VectorIndex.drop", 1),
     Failpoint("keyword.catch_up", "keywords", "storage.keyword", "KeywordIndex.catch_up", 2),
-    Failpoint("keyword.commit", "keywords", "storage.keyword", "_mark", 2),
-    Failpoint("keyword.load", "keywords", "storage.keyword", "_Replica._load", 2),
+    Failpoint("keyword.commit", "keywords", "storage.keyword_replica", "mark", 2),
+    Failpoint("keyword.load", "keywords", "storage.keyword_replica", "Replica._load", 2),
     Failpoint("sql.commit", "SQL commit", "storage.database", "Database.write", 20),
 )
 _SUBMITTER = (
@@ -91,7 +91,7 @@ _SUBMITTER = (
 )
 _MODELS = (Failpoint("embed", "embed", "models.fakes", "FakeEmbedder.embed", 4),)
 
-_PARSER = Failpoint("parser", "parse", "ingest.parser_pool", "_Child.ask", 1)
+_PARSER = Failpoint("parser", "parse", "ingest.parser_process", "ParserProcess.ask", 1)
 """In the worker, for a document whose parser is to die whenever it is asked to read it."""
 
 POINTS: dict[str, tuple[Failpoint, ...]] = {"worker": _WORKER, "submitter": _SUBMITTER, "models": _MODELS}

@@ -44,27 +44,23 @@ def _ended(record: Record, scenario: Scenario) -> Record:
 
 def chroma_away(folder: Path, disk: Path | None = None) -> Record:
     """The vector server is killed and comes back after a while."""
-    record = Record("the vector server was away")
-    with Town(folder) as town:
-        scenario = Scenario(town, 1)
-        scenario.add(6)
-        town.kill("chroma")
-        record.findings += [Finding("wrong", error) for error in scenario.add(6)]
-        time.sleep(_AWAY_S)
-        town.start_chroma()
-        return _ended(record, scenario)
+    return _away(folder, 1, "the vector server was away", "chroma", Town.start_chroma)
 
 
 def models_away(folder: Path, disk: Path | None = None) -> Record:
     """The models process is killed and comes back after a while."""
-    record = Record("the models process was away")
+    return _away(folder, 2, "the models process was away", "models", Town.start_models)
+
+
+def _away(folder: Path, seed: int, name: str, role: str, start_again: Callable[[Town], object]) -> Record:
+    record = Record(name)
     with Town(folder) as town:
-        scenario = Scenario(town, 2)
+        scenario = Scenario(town, seed)
         scenario.add(6, "sections")
-        town.kill("models")
+        town.kill(role)
         record.findings += [Finding("wrong", error) for error in scenario.add(6)]
         time.sleep(_AWAY_S)
-        town.start_models()
+        start_again(town)
         return _ended(record, scenario)
 
 

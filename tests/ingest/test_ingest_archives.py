@@ -24,7 +24,7 @@ from sqlalchemy import select
 
 from core.errors import AliothError, DocumentTooLargeError, EncryptedError
 from core.types import Priority
-from ingest import intake
+from ingest import archive_intake
 from ingest.archive import archive_kind
 from ingest.intake import Added
 from ingest.unpack import LeftOut, Member, Refused, unpack
@@ -530,7 +530,7 @@ def test_every_hostile_archive_ends_clearly(evaluation_files: Path) -> None:
 
 
 def test_a_large_archive_does_not_keep_small_uploads_waiting(house, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "FEW_MEMBERS", 2)
+    monkeypatch.setattr(archive_intake, "FEW_MEMBERS", 2)
     data = zipped({f"{n}.txt": b"%d" % n for n in range(4)})
     for one in house.intake.add_all(house.collection, "a.zip", io.BytesIO(data), Priority.UPLOAD):
         assert one.submission is not None

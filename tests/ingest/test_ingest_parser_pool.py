@@ -16,7 +16,7 @@ import pytest
 from core.errors import EncryptedError, UnreadableError
 from core.settings import IngestSettings
 from core.types import Box
-from ingest import parser_pool
+from ingest import parser_pool, parser_process
 from ingest.parser_pool import ParserPool
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ocr_max_s: float):
     def popen(command, **options):
         return real([sys.executable, str(script), command[-1]], **options)
 
-    monkeypatch.setattr(parser_pool.subprocess, "Popen", popen)
+    monkeypatch.setattr(parser_process.subprocess, "Popen", popen)
     settings = IngestSettings(parse_timeout_s=3, parse_memory_mb=1024, ocr_max_s=ocr_max_s)
     with ParserPool(settings, 1) as pool:
         yield pool

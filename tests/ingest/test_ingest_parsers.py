@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,11 @@ _spec = importlib.util.spec_from_file_location("ingest_samples", Path(__file__).
 assert _spec and _spec.loader
 samples = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(samples)
+_spec = importlib.util.spec_from_file_location("ingest_ole_samples", Path(__file__).with_name("ole_samples.py"))
+assert _spec and _spec.loader
+ole_samples = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = ole_samples  # its dataclasses look their module up
+_spec.loader.exec_module(ole_samples)
 
 
 def shape(parsed) -> list[tuple[str, int, str]]:
@@ -397,11 +403,39 @@ def test_a_zip_bomb_is_refused_before_it_is_opened(parse) -> None:
         ("a.docx", b"just some words", "plain text under the name of"),
     ],
 )
-def test_an_unknown_type_says_what_it_looks_like_and_what_is_read(parse, name, data, looks_like) -> None:
+def test_an_unknown_type_says_what_it_looks_like_and_what_to_do(parse, name, data, looks_like) -> None:
     with pytest.raises(UnsupportedTypeError) as caught:
         parse(name, data)
     assert repr(name) in caught.value.message and looks_like in caught.value.message
-    assert "PDF" in caught.value.hint and "Markdown" in caught.value.hint
+    assert 20 < len(caught.value.hint) < 160
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a.docx", "a.zip", "a.txt"])
+def test_bytes_of_no_known_kind_under_a_known_name_are_damaged(parse, name: str) -> None:
+    with pytest.raises(UnreadableError, match=r"damaged, encrypted, or bears another file's name"):
+        parse(name, bytes(range(256)) * 20)
+
+
+def test_a_word_file_without_its_parts_is_incomplete_and_no_archive(parse) -> None:
+    with pytest.raises(UnreadableError, match="it is a docx file with parts missing"):
+        parse("a.docx", samples.zipped({"[Content_Types].xml": b"<Types/>"}))
+
+
+def test_locked_apple_documents_say_so(parse) -> None:
+    with pytest.raises(EncryptedError, match="protected by a password"):
+        parse("a.pages", samples.zipped({"Index/Document.iwa": b"x", ".iwph": b"hint"}))
+
+
+def test_a_locked_old_workbook_says_so(parse) -> None:
+    bof, filepass = b"\x09\x08\x10\x00" + bytes(16), b"\x2f\x00\x06\x00" + bytes(6)
+    with pytest.raises(EncryptedError, match="protected by a password"):
+        parse("a.xls", ole_samples.ole({"Workbook": bof + filepass + bytes(5000)}))
+
+
+def test_xml_that_holds_only_its_own_entities_says_so(parse) -> None:
+    data = b'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY e "words of an entity">]><d>&e;</d>'
+    with pytest.raises(EmptyDocumentError, match="entities that it defines itself"):
+        parse("a.xml", data)
 
 
 @pytest.mark.parametrize("data", [b"", b"  \n\t ", b"\x00\x00\x00"])
@@ -461,3 +495,25 @@ def test_encoded_data_without_words_is_refused_as_such_and_pictographs_are_text(
     with pytest.raises(EmptyDocumentError, match="nothing but encoded data"):
         parse("token.txt", b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo" * 4000)
     assert parse("mood.txt", "🎉🎉 🚀".encode()).blocks[0].text == "🎉🎉 🚀"
+
+
+def test_graphviz_under_the_extension_of_word_templates_is_read_as_it_stands(parse) -> None:
+    source = (
+        b'/* Kinds\n * of rooms */\n// drawn by hand\ndigraph rooms {\n  single -> double [label="is half of"];\n}\n'
+    )
+    assert "is half of" in "\n".join(block.text for block in parse("rooms.dot", source).blocks)
+
+
+def test_sheets_of_a_binary_workbook_are_found_by_name_and_nonsense_ends_the_search() -> None:
+    from ingest.parsers.sheets_binary import sheet_relations
+
+    def text(value: str) -> bytes:
+        return len(value).to_bytes(4, "little") + value.encode("utf-16-le")
+
+    def record(number: int, data: bytes) -> bytes:
+        return bytes([number & 0x7F | 0x80, number >> 7, len(data)]) + data
+
+    data = record(387, b"x") + record(156, bytes(8) + text("rId1") + text("预算")) + record(144, b"")
+    assert list(sheet_relations(data)) == [("预算", "rId1")]
+    assert list(sheet_relations(data + b"\xff" * 40)) == [("预算", "rId1")]
+    assert list(sheet_relations(record(156, bytes(8) + b"\xff\xff\xff\x7f"))) == []

@@ -180,6 +180,16 @@ def test_a_ruled_table_keeps_cells_whose_words_touch_and_joins_wrapped_ones(pars
     assert texts(parsed)[0] == "Rates of this year, in euro."
 
 
+def test_a_table_that_is_open_at_its_sides_keeps_its_outer_columns(parse) -> None:
+    level = b"".join(b"40 %d m 360 %d l S\n" % (y, y) for y in (520, 500, 480, 460))
+    upright = b"40 500 m 40 520 l S 140 460 m 140 520 l S 250 460 m 250 520 l S 360 500 m 360 520 l S\n"
+    rows = ((506, "Kind", "Before", "After"), (486, "Hotel", "140", "150"), (466, "Meals", "30", "35"))
+    body = [say(x, y, text) for y, *texts in rows for x, text in zip((42, 142, 252), texts, strict=True)]
+    [table] = parse("t.pdf", drawn([level + upright + b"".join(body)])).blocks
+    assert table.header == "Kind | Before | After"
+    assert table.text.split("\n") == ["Hotel | 140 | 150", "Meals | 30 | 35"]
+
+
 def test_a_merged_cell_stands_in_every_row_it_covers(parse) -> None:
     level = b"40 520 m 360 520 l S 40 500 m 360 500 l S 140 480 m 360 480 l S 40 460 m 360 460 l S\n"
     upright = b"40 460 m 40 520 l S 140 460 m 140 520 l S 250 460 m 250 520 l S 360 460 m 360 520 l S\n"
@@ -242,6 +252,11 @@ def test_headers_that_swap_sides_and_footers_with_dates_and_numbers_are_left_out
     joined = " ".join(texts(parse("h.pdf", drawn(pages))))
     assert "ACME" not in joined and "Printed" not in joined
     assert all(f"{name}7" in joined for name in "abcdef")
+
+
+def test_a_document_that_says_one_thing_on_every_page_is_not_emptied(parse) -> None:
+    parsed = parse("t.pdf", drawn([say(40, 570, "Property of the city archive")] * 4))
+    assert "Property of the city archive" in " ".join(texts(parsed))
 
 
 def test_sentences_that_repeat_at_the_top_of_pages_stay(parse) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from core.errors import UnreadableError
 from core.settings import IngestSettings
-from ingest import landlock, parser_pool, sandbox, seccomp
+from ingest import landlock, parser_pool, parser_process, sandbox, seccomp
 from ingest.parser_pool import ParserPool
 
 ROOT = Path(__file__).parents[2]
@@ -157,7 +157,7 @@ def taken_over(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setenv("ALIOTH_DATABASE_URL", "postgresql://alioth:hunter2@db/alioth")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    monkeypatch.setattr(parser_pool.subprocess, "Popen", popen)
+    monkeypatch.setattr(parser_process.subprocess, "Popen", popen)
     settings = IngestSettings(parse_timeout_s=10, parse_memory_mb=1024, max_chars=1_000_000)
     with ParserPool(settings, 1, [place]) as pool:
         yield pool
@@ -326,10 +326,10 @@ def test_a_bomb_of_threads_ends_with_its_parser(taken_over: ParserPool, place: P
 
 
 def test_a_system_without_protections_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    parser_pool._NOTED.clear()
+    parser_process._NOTED.clear()
     for _ in range(2):
-        parser_pool._note_sandbox({"seccomp": 0, "landlock": 0})
-        parser_pool._note_sandbox({"seccomp": 1, "landlock": 7})
+        parser_process._note_sandbox({"seccomp": 0, "landlock": 0})
+        parser_process._note_sandbox({"seccomp": 1, "landlock": 7})
     assert [record.getMessage() for record in caplog.records] == [
         "parsers run without seccomp and landlock on this system; see docs/sandbox.md"
     ]

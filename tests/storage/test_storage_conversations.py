@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select
@@ -133,14 +134,49 @@ def test_messages_added_at_once_get_places_of_their_own(store: ConversationStore
     assert [m.ordinal for m in store.messages(conversation.id)] == list(range(8))
 
 
-def test_messages_that_a_dead_process_left_streaming_are_stopped_at_start(store: ConversationStore) -> None:
+def expire(db: Database, message_id: str) -> None:
+    """Put the sign of life of an answer's process an hour back."""
+    with db.write() as session:
+        row = session.get_one(MessageTable, message_id)
+        assert row.lease_until is not None
+        row.lease_until -= timedelta(hours=1)
+
+
+def test_messages_that_a_dead_process_left_streaming_are_stopped(store: ConversationStore, db: Database) -> None:
     conversation = store.create("anna", [])
     done = store.add_message(conversation.id, "user", "x")
     streaming = store.add_message(conversation.id, "assistant", "half", "streaming")
+    expire(db, streaming.id)
     assert store.fail_streaming() == 1
     assert store.fail_streaming() == 0
     assert store.message(streaming.id).state == "stopped"
     assert store.message(done.id).state == "complete"
+
+
+def test_an_answer_that_another_living_process_writes_is_left_alone(store: ConversationStore, db: Database) -> None:
+    conversation = store.create("anna", [])
+    streaming = store.add_message(conversation.id, "assistant", "half", "streaming")
+    assert ConversationStore(db).fail_streaming() == 0, "begun a moment ago by another replica"
+    expire(db, streaming.id)
+    store.renew([streaming.id])
+    assert ConversationStore(db).fail_streaming() == 0, "renewed by its replica"
+    assert store.message(streaming.id).state == "streaming"
+
+
+def test_a_message_of_before_the_leases_is_an_orphan(store: ConversationStore, db: Database) -> None:
+    conversation = store.create("anna", [])
+    streaming = store.add_message(conversation.id, "assistant", "half", "streaming")
+    with db.write() as session:
+        session.get_one(MessageTable, streaming.id).lease_until = None
+    assert store.fail_streaming() == 1
+
+
+def test_renewing_brings_no_finished_answer_back(store: ConversationStore, db: Database) -> None:
+    conversation = store.create("anna", [])
+    streaming = store.add_message(conversation.id, "assistant", "half", "streaming")
+    store.finish_message(streaming.id, "complete", "whole", None)
+    store.renew([streaming.id])
+    assert store.message(streaming.id).state == "complete"
 
 
 def test_odd_text_from_a_model_is_kept_on_both_databases(store: ConversationStore) -> None:

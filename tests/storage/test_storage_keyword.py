@@ -236,7 +236,7 @@ def test_all_outstanding_changes_are_one_catch_up_and_a_second_has_nothing_to_do
 def test_catching_up_in_several_commits_ends_like_one(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.keyword._COMMIT_ROWS", 3)
+    monkeypatch.setattr("storage.keyword_replica._COMMIT_ROWS", 3)
     index = KeywordIndex(tmp_path / "keyword", bench.db)
     bench.ingest("first", "0", ["x"])
     index.catch_up(bench.collection.id)
@@ -391,9 +391,9 @@ class _Leaky:
     """Writes each chunk's entry under another version's name, `times` times: they are lost for their own."""
 
     def __init__(self, times: int) -> None:
-        from storage.keyword import _document
+        from storage.keyword_entries import entry
 
-        self.times, self._write = times, _document
+        self.times, self._write = times, entry
 
     def __call__(self, row: Any) -> Any:
         if self.times > 0:
@@ -406,13 +406,13 @@ def test_entries_that_were_lost_on_the_way_are_noticed_before_any_search(
     bench: Any, index: KeywordIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = bench.ingest("a", "1", ["apple pear", "apple plum"])
-    monkeypatch.setattr("storage.keyword._document", _Leaky(1))
+    monkeypatch.setattr("storage.keyword_replica.entry", _Leaky(1))
     assert ids_for(index, bench, "apple") == ids  # made anew from SQL, whole
     assert index.ids(bench.collection.id).tolist() == ids
 
 
 def test_half_a_version_is_never_searched(bench: Any, index: KeywordIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.ingest("a", "1", ["apple pear", "apple plum"])
-    monkeypatch.setattr("storage.keyword._document", _Leaky(99))
+    monkeypatch.setattr("storage.keyword_replica.entry", _Leaky(99))
     with pytest.raises(StorageError, match="0 entries for 2 chunks"):
         ids_for(index, bench, "apple")

@@ -158,3 +158,17 @@ def test_a_version_lost_in_any_stage_is_taken_over(bench: Any, states: tuple[Doc
     for state in states:
         bench.documents.set_state(version_id, "lost", state)
     assert [c.version_id for c in bench.documents.claim("heir", 1, 60)] == [version_id]
+
+
+def test_a_worker_that_could_not_renew_in_time_is_not_given_its_own_version_once_more(bench: Any) -> None:
+    version_id = bench.submit("a", "1")
+    bench.take(version_id, "slow", lease_s=0)
+    bench.documents.set_state(version_id, "slow", DocumentState.PARSING)
+    assert bench.documents.claim("slow", 1, 60, holding=[version_id]) == []
+    assert [one.version_id for one in bench.documents.claim("other", 1, 60)] == [version_id]
+
+
+def test_a_worker_that_does_not_know_of_its_claim_gets_the_version_when_the_lease_has_run_out(bench: Any) -> None:
+    version_id = bench.submit("a", "1")
+    bench.take(version_id, "worker", lease_s=0)  # as when the database goes away before its answer comes
+    assert [one.version_id for one in bench.documents.claim("worker", 1, 60, holding=["another"])] == [version_id]

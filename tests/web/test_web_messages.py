@@ -51,6 +51,7 @@ COMPUTED = (
     "upload.",
 )
 COMPUTED += ("task.kind_", "task.help_", "task.change_", "task.length_", "task.source_", "task.before", "task.after")
+COMPUTED += ("generation.", "refused.")
 COMPUTED += ("chat.mode_", "report.", "hidden.", "tongue.")
 COMPUTED += ("filter.", "search.exact_", "search.stage_", "search.time_")
 
