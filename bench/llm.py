@@ -61,7 +61,7 @@ def measure_llm(quick: bool = False) -> LlmResult:
     with tempfile.TemporaryDirectory(prefix="alioth-bench-llm-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         with llm_server(home, 1) as server, Bare(home) as bare:
-            _rates(result, server, bare, rounds=1 if quick else 5, tokens=32 if quick else 192)
+            _rates(result, server, bare, rounds=1 if quick else 9, tokens=32 if quick else 192)
             _first(result, server, bare, rounds=3 if quick else 11)
             result.reused_share = _reuse(server, bare)
             result.stop_writing_ms, result.stop_reading_ms = _stops(server, rounds=1 if quick else 5)
@@ -177,8 +177,7 @@ def _stops(server: LlmServer, rounds: int) -> tuple[float, float]:
     def writing(number: int) -> float:
         cancel = threading.Event()
         stream = server.llm.stream([Message("user", f"{number} Write down every word.")], long, cancel, "a")
-        for _ in range(5):
-            next(delta for delta in stream if delta.text)
+        next(delta for delta in stream if delta.text)
         return _stop_ms(server, cancel, lambda: list(stream))
 
     def reading(number: int) -> float:
@@ -218,16 +217,15 @@ def _share(server: LlmServer, slots: int, seconds: float) -> Shared:
 
 
 def _crowd(server: LlmServer, users: int, seconds: float) -> list[int]:
-    """Pieces of text that each user got who asks again as soon as answered."""
+    """Tokens that each user got who asks the same as all others again as soon as answered."""
     end, stop = time.monotonic() + seconds, threading.Event()
     got = [0] * users
+    prompt, settings = [Message("user", "Write down every word that you know.")], GenerationSettings(max_tokens=16)
 
     def ask(user: int) -> None:
         while not stop.is_set():
-            prompt = [Message("user", f"{user} Write down every word that you know.")]
-            settings = GenerationSettings(max_tokens=16, repeat_penalty=1.3)
             for delta in server.llm.stream(prompt, settings, stop, f"user {user}"):
-                got[user] += bool(delta.text) and time.monotonic() < end
+                got[user] += delta.generated_tokens
 
     threads = [threading.Thread(target=ask, args=(user,)) for user in range(users)]
     for thread in threads:
@@ -257,7 +255,7 @@ the bare evaluation of its prompt; the share of the tokens common to two turns t
 asked in between; milliseconds from Stop until nothing is computed any more."""
 
 _CROWD = f"""{USERS} users at once, each asking again as soon as answered, by the number of answers computed together
-(slots). Jain's index of the pieces that each got: 1 is equal."""
+(slots). Jain's index of the tokens that each got: 1 is equal."""
 
 
 def llm_section(result: LlmResult) -> list[str]:
@@ -284,6 +282,6 @@ def llm_section(result: LlmResult) -> list[str]:
         _HEAD,
         table(("", "Alioth", "bare", "ratio"), rows),
         _CROWD,
-        table(("slots", "Jain", "least pieces of one", "all, tokens/s", "one user alone, tokens/s", "ratio"), crowd),
+        table(("slots", "Jain", "least tokens of one", "all, tokens/s", "one user alone, tokens/s", "ratio"), crowd),
         f"Memory of the models process over requests of different prompts, each kept for reuse up to 16 MB: {memory}.",
     ]

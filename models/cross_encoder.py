@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.errors import CancelledError, WeightsError
 from models.catalog import CatalogEntry
+from models.compute_thread import ComputeThread
 from models.known_answer import PAIRS
 from models.lanes import ComputeGate
 
@@ -45,8 +45,8 @@ class CrossEncoderReranker:
         self.languages = entry.languages
         self.notes: tuple[str, ...] = ()
         self._gate = gate or ComputeGate()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rerank")
-        self._model = _load(folder, entry, threads, device)
+        self._thread = ComputeThread("rerank", self._gate)
+        self._model = self._thread.run(lambda: _load(folder, entry, threads, device))
         self._check(entry)
 
     def scores(self, question: str, texts: Sequence[str], cancel: threading.Event | None = None) -> NDArray[np.float32]:
@@ -67,11 +67,11 @@ class CrossEncoderReranker:
         return out
 
     def close(self) -> None:
-        self._thread.shutdown(wait=False)
+        """Nothing to end: its thread ends by itself."""
 
     def _compute(self, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
         """All computing is done by one thread: torch keeps buffers and a team of threads for each that calls it."""
-        return self._thread.submit(self._compute_here, pairs).result()
+        return self._thread.run(lambda: self._compute_here(pairs))
 
     def _compute_here(self, pairs: list[tuple[str, str]]) -> NDArray[np.float32]:
         found = self._model.predict(pairs, batch_size=len(pairs), show_progress_bar=False, convert_to_numpy=True)

@@ -112,6 +112,16 @@ class ComputeGate:
         self._asked_at = float("-inf")
         self._ingest: deque[object] = deque()
         self._ingest_since = 0.0
+        self._make_way: list[Callable[[], None]] = []
+
+    @property
+    def answering(self) -> bool:
+        """Whether the LLM reads or writes."""
+        return self._answers > 0
+
+    def before_answers(self, make_way: Callable[[], None]) -> None:
+        """Call this whenever the LLM begins after it had nothing to do."""
+        self._make_way.append(make_way)
 
     @contextmanager
     def question(self) -> Iterator[None]:
@@ -154,6 +164,9 @@ class ComputeGate:
         """Hold it while the LLM reads and writes."""
         with self._condition:
             self._answers += 1
+            begins = self._answers == 1
+        for make_way in self._make_way if begins else ():
+            make_way()
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,6 @@ class LlamaCppModel:
     ) -> None:
         self._entry = entry
         self._limits = limits or AnswerLimits()
-        wanted = dataclasses.replace(options, window=min(options.window, entry.window))
-        self._native, self.notes = load_what_fits(path, wanted, opener=NativeModel, card=has_card())
-        if adapters is not None:
-            self._native.take_adapters_from(adapters, path, entry.id)
         self._gate = gate or ComputeGate()
         self._waiting: FairQueue[AnswerRequest] = FairQueue()
         self._closing = threading.Event()
@@ -79,9 +76,23 @@ class LlamaCppModel:
         self._successor: LlamaCppModel | None = None
         self._on_death, self._dead = on_death, False
         self._counts = Counts()
+        wanted = dataclasses.replace(options, window=min(options.window, entry.window))
+        loaded: Future[None] = Future()
+        self._owner = threading.Thread(
+            target=self._serve, args=(loaded, path, wanted, adapters), name="llama-owner", daemon=True
+        )
+        self._owner.start()
+        loaded.result()
+
+    def _load(self, path: Path, options: LoadOptions, adapters: Path | None) -> None:
+        """By the owner thread too: OpenMP keeps a team for each thread that ever computed, and with more threads than
+        cores every barrier goes to sleep, which halves the speed."""
+        self._native, self.notes = load_what_fits(path, options, opener=NativeModel, card=has_card())
         try:
+            if adapters is not None:
+                self._native.take_adapters_from(adapters, path, self._entry.id)
             measured = warm_up(self._native)
-            require_sense(self._native, entry.id, entry.languages)
+            require_sense(self._native, self._entry.id, self._entry.languages)
         except BaseException:
             self._native.close()
             raise
@@ -89,8 +100,6 @@ class LlamaCppModel:
         self._prefixes = Prefixes(self._native, self._limits.keep_mb * 1_000_000 if measured.keeps else 0)
         slots = self._native.slots
         self._slots = Slots(self._native, slots, self._prefixes, self._pace, self._counts, self._limits.answer_s)
-        self._owner = threading.Thread(target=self._serve, name="llama-owner", daemon=True)
-        self._owner.start()
 
     def info(self) -> LanguageModelInfo:
         """`reading_rate` is measured at load and follows the prompts read since."""
@@ -278,7 +287,14 @@ class LlamaCppModel:
 
     # ------------------------------------------------------------------ owner thread
 
-    def _serve(self) -> None:
+    def _serve(self, loaded: Future[None], path: Path, options: LoadOptions, adapters: Path | None) -> None:
+        try:
+            with self._gate.answer():  # so that its speed is measured as it will be
+                self._load(path, options, adapters)
+        except BaseException as error:
+            loaded.set_exception(error)
+            return
+        loaded.set_result(None)
         try:
             self._work()
         except BaseException as error:  # nobody may wait for a thread that is gone

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.errors import ContextOverflowError, WeightsError
 from models.catalog import CatalogEntry
+from models.compute_thread import ComputeThread
 from models.cpu import has_fast_bfloat16
 from models.faster import faster, inputs_of
 from models.known_answer import LEAST_GAP, PAIRS
@@ -63,11 +63,11 @@ class SentenceTransformerEmbedder:
         self._file_tokenizer = FileTokenizer(folder / "tokenizer.json", entry.window)
         self.tokenizer: Tokenizer = self._file_tokenizer
         self._gate = gate or ComputeGate()
-        self._model, self.device, self.dtype = _load(folder, threads, device, dtype)
+        self._thread = ComputeThread("embed", self._gate)
+        self._model, self.device, self.dtype = self._thread.run(lambda: _load(folder, threads, device, dtype))
         self._model.max_seq_length = entry.window
         self._tokens_per_turn = TOKENS_PER_THREAD * threads if self.device == "cpu" else TOKENS_ON_CARD
-        self._inputs = inputs_of(self._model, self._file_tokenizer)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embed")
+        self._inputs = self._thread.run(lambda: inputs_of(self._model, self._file_tokenizer))
         self._check(entry)
 
     def embed_documents(self, texts: Sequence[str], lane: Lane = Lane.INGEST) -> Embeddings:
@@ -116,7 +116,7 @@ class SentenceTransformerEmbedder:
 
     def _encode(self, texts: list[str], ids: list[list[int]]) -> Embeddings:
         """All computing is done by one thread: torch keeps buffers and a team of threads for each that calls it."""
-        return self._thread.submit(self._encode_here, texts, ids).result()
+        return self._thread.run(lambda: self._encode_here(texts, ids))
 
     def _encode_here(self, texts: list[str], ids: list[list[int]]) -> Embeddings:
         import torch

@@ -29,16 +29,19 @@ HELLO = [Message("user", "Say hello.")]
 
 
 class HeldGate(ComputeGate):
-    """Keeps an answer from beginning until `go`, so that a test decides what is under way."""
+    """Keeps an answer from beginning until `go`, so that a test decides what is under way; loading goes on."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.loaded = False
         self.entered, self.go = threading.Event(), threading.Event()
 
     @contextmanager
     def answer(self) -> Iterator[None]:
-        self.entered.set()
-        assert self.go.wait(120)
+        if self.loaded:
+            self.entered.set()
+            assert self.go.wait(120)
+        self.loaded = True
         with super().answer():
             yield
 
