@@ -60,7 +60,7 @@ def add(
     target = state.collection(collection, Role.WRITE)
     ingestion = Ingestion(state.alioth, target)
     found = state.alioth.intake.survey(paths, prefix)
-    refused = ingestion.submit(found.files, work=wait)
+    refused = ingestion.submit(found.files)
     for _, error in refused:
         print_error(error)
     if wait:
