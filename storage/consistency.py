@@ -142,19 +142,19 @@ def _ids(kind: str, collection: Collection, ids: NDArray[np.int64], what: str) -
 
 def _unfound(collection: Collection, chunks: ChunkStore, vectors: VectorIndex, ids: NDArray[np.int64]) -> list[Finding]:
     """Vectors that a search cannot find: others than SQL has, or not reached by their own embedding."""
-    missed: list[int] = []
+    missed: dict[int, bool] = {}
     for start in range(0, len(ids), _BATCH):
         kept, rows = chunks.embeddings([int(i) for i in ids[start : start + _BATCH]])
-        missed.extend(vectors.unreached(collection.vector_key, kept, rows))
+        missed.update(vectors.unreached(collection.vector_key, kept, rows))
     if not missed:
         return []
-    kept, rows = chunks.embeddings(missed)
+    kept, rows = chunks.embeddings(list(missed))
     wanted = dict(zip(kept, rows, strict=True))
     there = dict(zip(*vectors.read(collection.vector_key, kept), strict=True))
     alike = {i for i in kept if i in there and float(there[i] @ wanted[i]) > 1.0 - _ROUNDING}
     live = set(chunks.live_ids(collection.index_id).tolist())
     wrong = [i for i in kept if i in live and i not in alike]
-    unreached = [i for i in kept if i in live and i in alike]
+    unreached = [i for i in kept if i in live and i in alike and not missed[i]]
     return [
         *_ids("vector_wrong", collection, np.array(wrong, dtype=np.int64), "vectors are others than the database has"),
         *_ids("vector_unreached", collection, np.array(unreached, dtype=np.int64), "vectors are reached by no search"),

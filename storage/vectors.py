@@ -26,6 +26,8 @@ _PAGE: Final = 5000
 _SELF_K: Final = 10
 _SELF_NEAR: Final = 0.995
 """A vector is itself when its similarity is above this: SQL keeps float16, Chroma float32."""
+_EQUAL: Final = 1e-5
+"""Two vectors are equal when they are as similar to each other as to themselves, but for rounding."""
 _ASKED: Final = 500
 
 HNSW: Final = {"space": "ip", "max_neighbors": 32, "ef_construction": 200, "ef_search": 200}
@@ -116,24 +118,25 @@ class VectorIndex:
             return [], np.zeros((0, 0), dtype=np.float32)
         return names, np.array([found[i] for i in names], dtype=np.float32)
 
-    def unreached(self, key: str, ids: Sequence[int], vectors: NDArray[np.float32]) -> list[int]:
+    def unreached(self, key: str, ids: Sequence[int], vectors: NDArray[np.float32]) -> dict[int, bool]:
         """Those of `ids` to which their own vectors (n, dim), asked as questions, do not lead.
 
-        The graph behind the vectors is an approximate one, so a vector can be there and never be found. One that
-        stands behind ten others that are as near does not count.
+        The graph behind the vectors is an approximate one, so a vector can be there and never be found. True for one
+        in whose place an equal one is found, as of a text that stands in two documents: nothing is hidden by that.
         """
-        out: list[int] = []
+        out: dict[int, bool] = {}
         for start in range(0, len(ids), _ASKED):
             rows = np.ascontiguousarray(vectors[start : start + _ASKED], dtype=np.float32)
             part = ids[start : start + _ASKED]
             found = self._on(key, partial(_nearest, rows))
             if found is None:
-                out.extend(part)
+                out.update(dict.fromkeys(part, False))
                 continue
-            for own, names, distances in zip(part, found["ids"], found["distances"], strict=True):
-                near = {int(n) for n, d in zip(names, distances, strict=True) if 1.0 - d > _SELF_NEAR}
-                if own not in near and len(near) < _SELF_K:
-                    out.append(own)
+            own = np.einsum("ij,ij->i", rows, rows)
+            for place, (names, distances) in enumerate(zip(found["ids"], found["distances"], strict=True)):
+                near = {int(n): 1.0 - d for n, d in zip(names, distances, strict=True)}
+                if near.get(part[place], -1.0) <= _SELF_NEAR:
+                    out[part[place]] = max(near.values(), default=-1.0) > own[place] - _EQUAL
         return out
 
     def count(self, key: str) -> int:

@@ -87,11 +87,19 @@ def test_a_vector_that_is_another_than_the_database_has_is_found(
     assert kinds(bench, vectors, keyword) == {}
 
 
+def test_a_wrong_vector_is_found_also_where_an_equal_one_answers_for_it(
+    bench: Any, vectors: VectorIndex, keyword: KeywordIndex
+) -> None:
+    ids = add(bench, vectors, "a", "1", ["x", "x", "z"])
+    vectors.upsert(bench.collection.vector_key, ids[1:2], np.eye(8, dtype=np.float32)[:1] * -1)
+    assert kinds(bench, vectors, keyword) == {"vector_wrong": 1}
+
+
 def test_a_vector_that_no_search_reaches_is_found(
     bench: Any, vectors: VectorIndex, keyword: KeywordIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = add(bench, vectors, "a", "1", ["x", "y", "z"])
-    monkeypatch.setattr(VectorIndex, "unreached", lambda self, key, ids, rows: list(ids)[-1:])
+    monkeypatch.setattr(VectorIndex, "unreached", lambda self, key, ids, rows: {list(ids)[-1]: False})
     assert kinds(bench, vectors, keyword) == {"vector_unreached": 1}
     assert str(ids[-1]) in verify(bench.collection, bench.db, vectors, keyword)[0].detail
 
