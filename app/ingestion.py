@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from storage.document_rows import Stage, VersionStatus
     from storage.documents import Submission
 
-LOOK_S = 1.0
-"""Seconds between two looks for work while more is submitted."""
-JOIN_S = 0.1
 POLL_SLICE = 500
 """Versions asked for in one query."""
 FEW_FILES = 20
@@ -46,25 +43,9 @@ class Ingestion:
         self._gauge = Gauge()
         self._started = time.monotonic()
         self._finished = 0.0
-        self._ahead: _Ahead | None = None
 
-    def submit(self, sources: Sequence[SourceFile], work: bool = False) -> list[tuple[str, AliothError]]:
-        """Store each source and its job; returns those that were refused, with the reason.
-
-        Args:
-            work: read the first in while the others are taken in, where no worker runs; `follow` is called next.
-        """
-        try:
-            self._submit(sources, work)
-        except BaseException:
-            if self._ahead is not None:
-                self._ahead.end()
-            raise
-        if self._ahead is not None:
-            self._ahead.enough()
-        return self._refused
-
-    def _submit(self, sources: Sequence[SourceFile], work: bool) -> None:
+    def submit(self, sources: Sequence[SourceFile]) -> list[tuple[str, AliothError]]:
+        """Store each source and its job; returns those that were refused, with the reason."""
         priority = Priority.FILES if len(sources) <= FEW_FILES else Priority.BULK
         for start in range(0, len(sources), POLL_SLICE):
             piece = sources[start : start + POLL_SLICE]
@@ -77,8 +58,7 @@ class Ingestion:
                     self._take(added)
                     if added.submission is not None and added.path == source.logical_path:
                         self._sizes[added.submission.version_id] = source.size
-                if work and self._ahead is None and self.total:
-                    self._ahead = _Ahead(self._alioth)
+        return self._refused
 
     def _take(self, added: Added) -> None:
         if added.submission is not None:
@@ -128,8 +108,6 @@ class Ingestion:
 
     def follow(self, stop: threading.Event) -> None:
         """Until everything is final or `stop` is set. Works itself when no worker runs on this machine."""
-        if self._ahead is not None:
-            self._ahead.follow(stop)
         self.poll()
         if not self.open_ids:
             return
@@ -192,44 +170,3 @@ class Ingestion:
             refusal = {"code": error.code, "message": error.message, "hint": error.hint}
             rows.append({"path": path, "outcome": "refused", "state": DocumentState.FAILED.value, "error": refusal})
         return rows
-
-
-class _Ahead:
-    """Works beside a submission, in a thread of its own, so that the embedder need not wait for the last file."""
-
-    def __init__(self, alioth: Alioth) -> None:
-        self._alioth = alioth
-        self._stop = threading.Event()
-        self._enough = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="ingestion-ahead", daemon=True)
-        self._thread.start()
-
-    def enough(self) -> None:
-        """All is submitted: what is under way is brought to its end, and no new look is taken."""
-        self._enough.set()
-
-    def follow(self, stop: threading.Event) -> None:
-        """Until nothing is due, or `stop` is set and what was under way is released. Raises what the work raised."""
-        while self._thread.is_alive():
-            if stop.is_set():
-                self._stop.set()
-            self._thread.join(JOIN_S)
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-
-    def end(self) -> None:
-        """Release what is under way and wait for that."""
-        self._enough.set()
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        worker = OwnerLock(run_folder(self._alioth.settings), "worker")
-        try:
-            while not self._enough.is_set() and not worker.held():
-                self._alioth.pipeline.drain(self._stop)
-                self._enough.wait(LOOK_S)
-        except BaseException as error:  # whoever follows is told
-            self._failure = error

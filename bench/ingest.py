@@ -268,7 +268,7 @@ def _warm_up(alioth: Alioth, name: str) -> None:
 
 def _read_in(alioth: Alioth, collection: Collection, folder: Path) -> Ingestion:
     ingestion = Ingestion(alioth, collection)
-    ingestion.submit(alioth.intake.scan([folder]), work=True)
+    ingestion.submit(alioth.intake.scan([folder]))
     ingestion.follow(threading.Event())
     return ingestion
 

@@ -142,6 +142,23 @@ class ParserPool:
 
     def _ask(self, request: dict[str, Any], timeout_s: float, name: str, watch: Watch | None = None) -> dict[str, Any]:
         watch = watch or Watch()
+        try:
+            try:
+                reply = self._reply(request, timeout_s, watch)
+            except ChildLost as lost:
+                if not lost.told_to_end:
+                    raise
+                reply = self._reply(request, timeout_s, watch)  # by another child, if it is still wanted
+        except ChildLost as lost:
+            raise UnreadableError(
+                f"Cannot read {name!r}: the parser {lost.why}.",
+                "Save the file again, split it, or raise ALIOTH_INGEST__PARSE_TIMEOUT_S or "
+                "ALIOTH_INGEST__PARSE_MEMORY_MB.",
+            ) from lost
+        return checked(reply, name, self._settings)
+
+    def _reply(self, request: dict[str, Any], timeout_s: float, watch: Watch) -> dict[str, Any]:
+        """Raises ChildLost, ParseStopped."""
         child = self._free_slot(watch)
         try:
             child = self._alive(child)
@@ -149,15 +166,7 @@ class ParserPool:
             if "fault" in reply:  # out of memory: it ends itself after this reply
                 self._drop(child)
                 child = None
-        except ChildLost as lost:
-            if child is not None:
-                self._drop(child)
-            child = None
-            raise UnreadableError(
-                f"Cannot read {name!r}: the parser {lost.why}.",
-                "Save the file again, split it, or raise ALIOTH_INGEST__PARSE_TIMEOUT_S or "
-                "ALIOTH_INGEST__PARSE_MEMORY_MB.",
-            ) from lost
+            return reply
         except BaseException:  # it may be in the middle of its work, and its reply must not be taken for the next one's
             if child is not None:
                 self._drop(child)
@@ -165,7 +174,6 @@ class ParserPool:
             raise
         finally:
             self._slots.put(self._kept(child))
-        return checked(reply, name, self._settings)
 
     def _free_slot(self, watch: Watch) -> ParserProcess | None:
         while True:

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 WATCH_S = 0.2
 """Seconds between two questions whether the caller still wants what a child works on."""
+_TOLD_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C reaches a child that has no session of its own yet; systems that go down send the others."""
 
 
 class ParseStopped(Exception):
@@ -80,7 +82,7 @@ class ParserProcess:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except OSError as error:
-            raise ChildLost(self._ending()) from error
+            raise self._ending() from error
         begun = time.monotonic()
         lent_s = 0.0
         while True:
@@ -108,7 +110,7 @@ class ParserProcess:
                 continue
             piece = os.read(descriptor, 1 << 20)
             if not piece:
-                raise ChildLost(self._ending())
+                raise self._ending()
             pieces.append(piece)
             size += len(piece)
             if size > self._max_reply:
@@ -116,14 +118,16 @@ class ParserProcess:
         pieces[-1], _, self._rest = pieces[-1].partition(b"\n")
         return b"".join(pieces)
 
-    def _ending(self) -> str:
+    def _ending(self) -> ChildLost:
         try:
             code = self._process.wait(5)
         except subprocess.TimeoutExpired:
-            return "closed its output"
-        if code == -24:  # SIGXCPU
-            return "used up its processor time"
-        return f"crashed (signal {-code})" if code < 0 else f"ended (exit code {code})"
+            return ChildLost("closed its output")
+        if code == -signal.SIGXCPU:
+            return ChildLost("used up its processor time")
+        if code < 0:
+            return ChildLost(f"crashed (signal {-code})", -code in _TOLD_TO_END)
+        return ChildLost(f"ended (exit code {code})")
 
     def end(self) -> None:
         """Kill the process with all it may have started, and wait for it."""

@@ -16,11 +16,15 @@ logger = logging.getLogger(__name__)
 
 
 class ChildLost(Exception):
-    """The child ended, or did not answer in time. `why` completes "the parser …"."""
+    """The child ended, or did not answer in time.
 
-    def __init__(self, why: str) -> None:
+    why: completes "the parser …". told_to_end: somebody outside told it to, so what it was reading is not at fault.
+    """
+
+    def __init__(self, why: str, told_to_end: bool = False) -> None:
         super().__init__(why)
         self.why = why
+        self.told_to_end = told_to_end
 
 
 def decoded(line: bytes) -> dict[str, Any]:

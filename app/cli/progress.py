@@ -22,7 +22,7 @@ def show_progress(ingestion: Ingestion) -> None:
     Raises:
         AliothError: what the work raised, e.g. the models process could not be started.
     """
-    stop = threading.Event()
+    stop, ended = threading.Event(), threading.Event()
     failure: list[BaseException] = []
 
     def work() -> None:
@@ -30,14 +30,15 @@ def show_progress(ingestion: Ingestion) -> None:
             ingestion.follow(stop)
         except BaseException as error:
             failure.append(error)
+        finally:
+            ended.set()
 
-    worker = threading.Thread(target=work, name="ingestion")
-    worker.start()
+    threading.Thread(target=work, name="ingestion").start()
     try:
-        _draw_until_done(ingestion, worker)
+        _draw_until(ended, ingestion)
     except KeyboardInterrupt:
         stop.set()
-        worker.join()
+        ended.wait()  # not `join`: before Python 3.13 an interrupted one takes a running thread for an ended one
         _say_interrupted(ingestion)
         raise
     if failure:
@@ -82,9 +83,9 @@ def _say_interrupted(ingestion: Ingestion) -> None:
     )
 
 
-def _draw_until_done(ingestion: Ingestion, worker: threading.Thread) -> None:
+def _draw_until(ended: threading.Event, ingestion: Ingestion) -> None:
     if not sys.stderr.isatty() or not ingestion.total:
-        worker.join()
+        ended.wait()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -98,8 +99,7 @@ def _draw_until_done(ingestion: Ingestion, worker: threading.Thread) -> None:
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task("", total=ingestion.total, words="")
-        while worker.is_alive():
-            worker.join(REDRAW_S if ingestion.total < MANY else 5 * REDRAW_S)
+        while not ended.wait(REDRAW_S if ingestion.total < MANY else 5 * REDRAW_S):
             ingestion.poll()
             words = describe(ingestion.progress())
             bars.update(task, completed=ingestion.total - len(ingestion.open_ids), words=words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import signal
 import subprocess
@@ -24,11 +25,14 @@ ROOT = Path(__file__).parents[2]
 HOSTILE_CHILD = """
 import sys
 sys.path.insert(0, {root!r})
-import ingest.parse, ingest.parser_child, os, time
+import ingest.parse, ingest.parser_child, os, signal, time
 real = ingest.parse.parse_file
 def act(path, name, limits, max_bytes):
     if name == "segfault.txt":
         os.kill(os.getpid(), 11)
+    if name == "interrupted.txt" and os.environ["CHILD"] == "1" or name == "interrupted-twice.txt":
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     if name == "hang.txt":
         time.sleep(60)
     if name == "spin.txt":
@@ -78,8 +82,10 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ocr_max_s: float):
     script = tmp_path / "child.py"
     script.write_text(HOSTILE_CHILD.format(root=str(ROOT), port=listener.getsockname()[1], sleep=3.5))
     real = subprocess.Popen
+    numbers = itertools.count(1)
 
     def popen(command, **options):
+        options["env"] = {**options["env"], "CHILD": str(next(numbers))}
         return real([sys.executable, str(script), command[-1]], **options)
 
     monkeypatch.setattr(parser_process.subprocess, "Popen", popen)
@@ -106,6 +112,7 @@ def test_parses_and_gives_back_document_errors(parsers: ParserPool, text: Path, 
     ("name", "message"),
     [
         ("segfault.txt", r"'segfault\.txt': the parser crashed \(signal 11\)"),
+        ("interrupted-twice.txt", r"'interrupted-twice\.txt': the parser crashed \(signal 2\)"),
         ("hang.txt", r"took longer than the limit of 3 s"),
         ("spin.txt", r"took longer than the limit of 3 s|used up its processor time"),
         ("memory.txt", r"more than the 1024 MB limit of memory"),
@@ -118,6 +125,10 @@ def test_a_misbehaving_parser_costs_one_document(hostile: ParserPool, text: Path
         hostile.parse(text, name)
     assert caught.value.hint
     assert hostile.parse(text, "good.txt").blocks[0].text == "Some words."
+
+
+def test_a_child_that_ctrl_c_reached_is_no_fault_of_its_document(hostile: ParserPool, text: Path) -> None:
+    assert hostile.parse(text, "interrupted.txt").blocks[0].text == "Some words."
 
 
 def test_what_libraries_print_does_not_get_between_the_replies(hostile: ParserPool, text: Path) -> None:
