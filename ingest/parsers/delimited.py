@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from core.types import Block, BlockKind, Locator, ParsedDocument, Problem
@@ -15,6 +16,7 @@ ROWS_PER_BLOCK = 200
 """Rows of one table block; the chunker cuts finer and repeats the header."""
 
 _DELIMITERS = ",\t;|"
+_YEAR = re.compile(r"(?:19|20)\d\d")
 
 
 def parse(source: Source) -> ParsedDocument:
@@ -46,12 +48,28 @@ def row_text(values: Iterable[str]) -> str:
 
 
 def looks_like_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
-    """True when the first row names the columns: filled, distinct, and without numbers where the others have them."""
+    """True when the first row names the columns: filled, distinct, and without numbers but years in order."""
     names = [value.strip() for value in first]
     filled = [name for name in names if name]
     if not rest or len(filled) < 2 or len(set(filled)) < len(filled) or len(filled) < 0.6 * len(names):
         return False
-    return not any(_number(name) or len(name) > 60 for name in filled)
+    if any(len(name) > 60 for name in filled):
+        return False
+    numbers = [place for place, name in enumerate(names) if _number(name)]
+    return not numbers or (_years([names[place] for place in numbers]) and not _all_years(rest, numbers))
+
+
+def _years(names: Sequence[str]) -> bool:
+    """Two or more years, each later than the one before, or each earlier."""
+    if len(names) < 2 or not all(_YEAR.fullmatch(name) for name in names):
+        return False
+    return list(names) in (sorted(names), sorted(names, reverse=True))
+
+
+def _all_years(rows: Sequence[Sequence[str]], places: Sequence[int]) -> bool:
+    """True for columns of years, which are not named by years."""
+    below = [row[place].strip() for row in rows for place in places if place < len(row) and row[place].strip()]
+    return all(_YEAR.fullmatch(value) for value in below)
 
 
 def _number(value: str) -> bool:

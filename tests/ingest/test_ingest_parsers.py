@@ -517,3 +517,23 @@ def test_sheets_of_a_binary_workbook_are_found_by_name_and_nonsense_ends_the_sea
     assert list(sheet_relations(data)) == [("预算", "rId1")]
     assert list(sheet_relations(data + b"\xff" * 40)) == [("预算", "rId1")]
     assert list(sheet_relations(record(156, bytes(8) + b"\xff\xff\xff\x7f"))) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "rest", "header"),
+    [
+        (["Item", "2018", "2019"], [["Revenue", "310", "345"]], True),
+        (["", "2020", "2019"], [["Revenue", "310", "345"]], True),
+        (["Item", "2018", "2019"], [["Founded", "1990", "2001"]], False),  # years stand in such columns
+        (["Rooms", "2010", "1990"], [["Beds", "310", "345"], ["Seats", "20", "30"]], True),
+        (["Rooms", "310", "345"], [["Beds", "420", "12"]], False),
+        (["Rooms", "2010", "345"], [["Beds", "420", "12"]], False),
+        (["Rooms", "2019"], [["Beds", "420"]], False),  # one year may be a count
+    ],
+)
+def test_years_in_order_name_columns_and_other_numbers_do_not(
+    first: list[str], rest: list[list[str]], header: bool
+) -> None:
+    from ingest.parsers.delimited import looks_like_header
+
+    assert looks_like_header(first, rest) is header
