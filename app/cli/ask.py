@@ -224,20 +224,7 @@ def ask(
     """Ask; the answer streams in, with its sources. A conversation keeps its filters until others are given."""
     from app.answering import resolved
 
-    asked = settings_of(
-        preset=preset,
-        temperature=temperature,
-        greedy=greedy or None,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repeat_penalty=repeat_penalty,
-        seed=seed,
-        max_tokens=max_tokens,
-        stop=stop,
-        adapter=adapter,
-        json_schema=json_schema,
-    )
+    asked = settings_of(context.params)
     state = state_of(context)
     targets = [state.collection(name) for name in collection]
     conversations, user = state.alioth.conversations, state.principal.user_id
@@ -309,7 +296,7 @@ def print_sources(answer: Answer, state: State) -> None:
     for notice in answer.notices:
         say(f"\n{say_or(f'notice.{notice}', answer.language, notice)}")
     doubtful = [check for check in answer.verification if check.verdict is not Verdict.SUPPORTED]
-    for check in doubtful if not answer.refused else ():
+    for check in doubtful:
         say(f"\n⚠ {check.verdict.value}: {check.sentence.strip()} ({check.reason})")
     documents = {citation.n: citation.document for citation in answer.citations}
     for found in answer.contradictions:

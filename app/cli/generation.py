@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,16 +42,32 @@ SchemaOption = Annotated[
 ExplainOption = Annotated[bool, typer.Option("--explain-settings", help="Show which level decided each setting.")]
 
 
-def settings_of(**given: Any) -> AnswerSettings:
-    """The settings that these options say; options left out say nothing.
+_PLAIN = (
+    "preset",
+    "temperature",
+    "greedy",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repeat_penalty",
+    "seed",
+    "max_tokens",
+)
+"""Options whose value is the setting of that name."""
+
+
+def settings_of(given: Mapping[str, Any]) -> AnswerSettings:
+    """The settings that the options of a command (`context.params`) say; options left out say nothing.
 
     Raises:
         InputError: a value breaks its rule, or a file cannot be read.
     """
-    adapters, schema, stop = given.pop("adapter", None), given.pop("json_schema", None), given.pop("stop", None)
-    values = {name: value for name, value in given.items() if value is not None}
+    adapters, schema, stop = given.get("adapter"), given.get("json_schema"), given.get("stop")
+    said = {name: given[name] for name in _PLAIN if given.get(name) is not None}
+    if not said.get("greedy"):  # a flag that is not given says nothing
+        said.pop("greedy", None)
     return AnswerSettings(
-        **values,
+        **said,
         stop=tuple(stop) if stop else None,
         adapters=_adapters(adapters) if adapters else None,
         json_schema=read_text(schema) if schema else "",
@@ -117,18 +134,7 @@ def settings(
     state = state_of(context)
     collection = state.collection(name, Role.MANAGE)
     kept = of_collection(state.alioth, state.principal, collection.id)
-    said = settings_of(
-        preset=preset,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repeat_penalty=repeat_penalty,
-        seed=seed,
-        max_tokens=max_tokens,
-        stop=stop,
-        adapter=adapter,
-    )
+    said = settings_of(context.params)
     changes = {field: getattr(said, field) for field in said.to_dict()}
     if system_prompt is not None:
         changes["system_prompt"] = read_text(system_prompt) if system_prompt.name else ""

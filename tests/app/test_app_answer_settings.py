@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from app.answering import resolved, set_collection, set_conversation
+from app.answering import offered_adapters, resolved, set_collection, set_conversation
 from app.cli.generation import settings_of
 from app.cli.root import app
 from app.cli.state import State
 from app.wiring import Alioth
 from core.answer_settings import AnswerSettings
-from core.errors import AliothError, ConflictError, InputError, NotFoundError, PermissionDeniedError
-from core.settings import Settings
+from core.errors import ConflictError, InputError, NotFoundError, PermissionDeniedError
+from core.settings import ModelSettings, Settings
 from core.types import SYSTEM, Fingerprint, Principal, Role
 from models.adapter_files import FOLDER, RECORD
+from models.fakes import FakeLanguageModel
 
 ADAPTER = {"file": "house.gguf", "sha256": "0" * 64, "base": "smollm2-135m-instruct", "name": "house",
            "architecture": "llama", "rank": 4, "alpha": 4.0, "tensors": 60, "size_bytes": 10}  # fmt: skip
@@ -30,23 +31,6 @@ def parts(tmp_path: Path) -> Iterator[Alioth]:
     made = Alioth(Settings(home=tmp_path / "data"))
     yield made
     made.close()
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    monkeypatch.setenv("ALIOTH_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr("core.log.configure_logging", lambda *_: None)  # it would keep files of this process open
-
-    def call(*arguments: str) -> str:
-        done = CliRunner().invoke(app, list(arguments))
-        State.close_all()
-        if isinstance(done.exception, AliothError):
-            raise done.exception
-        assert done.exit_code == 0, done.output
-        return done.stdout
-
-    yield call
-    State.close_all()
 
 
 def people(parts: Alioth) -> tuple[Any, dict[str, Principal]]:
@@ -114,6 +98,21 @@ def test_a_conversation_is_set_by_its_owner_alone_and_goes_before_the_collection
     assert chosen.origins["max_tokens"] == "instance"
 
 
+def test_with_another_engine_only_adapters_of_its_servers_can_be_chosen(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "data", models=ModelSettings(llm_urls="http://127.0.0.1:9/v1"))
+    parts = Alioth(settings)
+    parts.__dict__["llm"] = FakeLanguageModel(adapters=("legal",))  # in the place of the model behind those addresses
+    try:
+        collection, _ = people(parts)
+        with_adapter(parts.settings.home)
+        assert offered_adapters(parts) == {"legal": "fake-llm"}
+        with pytest.raises(InputError, match="no adapter 'house'; here are: legal"):
+            set_collection(parts, SYSTEM, collection.id, AnswerSettings(adapters=(("house", 1.0),)))
+        set_collection(parts, SYSTEM, collection.id, AnswerSettings(adapters=(("legal", 0.5),)))
+    finally:
+        parts.close()
+
+
 def test_only_adapters_that_are_here_can_be_chosen_and_those_in_use_stay(
     run: Callable[..., str], parts: Alioth
 ) -> None:
@@ -146,11 +145,21 @@ def test_adapters_that_are_damaged_are_told_by_verify(run: Callable[..., str], p
 def test_options_become_settings_and_wrong_ones_are_told(tmp_path: Path) -> None:
     schema = tmp_path / "s.json"
     schema.write_text('{"type": "object"}', "utf-8")
-    made = settings_of(preset=None, greedy=True, stop=["a", "b"], adapter=["house", "x:0.25"], json_schema=schema)
-    assert made == AnswerSettings(
-        greedy=True, stop=("a", "b"), adapters=(("house", 1.0), ("x", 0.25)), json_schema='{"type": "object"}'
+    made = settings_of(
+        {
+            "greedy": True,
+            "top_k": 0,
+            "seed": None,
+            "stop": ["a", "b"],
+            "adapter": ["house", "x:0.25"],
+            "json_schema": schema,
+        }
     )
+    assert made == AnswerSettings(
+        greedy=True, top_k=0, stop=("a", "b"), adapters=(("house", 1.0), ("x", 0.25)), json_schema='{"type": "object"}'
+    )
+    assert settings_of({"greedy": False}) == AnswerSettings()
     with pytest.raises(InputError, match="'x:much' is no adapter with a scale"):
-        settings_of(adapter=["x:much"])
+        settings_of({"adapter": ["x:much"]})
     with pytest.raises(InputError, match="Cannot read"):
-        settings_of(json_schema=tmp_path / "none.json")
+        settings_of({"json_schema": tmp_path / "none.json"})

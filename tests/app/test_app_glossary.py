@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from app.cli.root import app
-from app.cli.state import State
 from app.glossary_csv import read_terms, write_terms
 from app.wiring import Alioth
-from core.errors import AliothError, InputError, NotFoundError, PermissionDeniedError
+from core.errors import InputError, NotFoundError, PermissionDeniedError
 from core.settings import Settings
 from core.types import Fingerprint, GlossaryTerm, Role
 
@@ -49,24 +46,6 @@ def test_spreadsheets_of_either_language_are_read(data: bytes) -> None:
 def test_a_file_that_is_no_glossary_is_refused_with_its_line(data: bytes, said: str) -> None:
     with pytest.raises(InputError, match=said):
         read_terms(data, "g.csv")
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    """Run a command in this process; what it raises comes out, as `main` would show it."""
-    monkeypatch.setenv("ALIOTH_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr("core.log.configure_logging", lambda *_: None)  # it would keep files of this process open
-
-    def call(*arguments: str) -> str:
-        done = CliRunner().invoke(app, list(arguments))
-        State.close_all()
-        if isinstance(done.exception, AliothError):
-            raise done.exception
-        assert done.exit_code == 0, done.output
-        return done.stdout
-
-    yield call
-    State.close_all()
 
 
 def test_terms_are_added_listed_exported_imported_and_removed(run: Callable[..., str], tmp_path: Path) -> None:
