@@ -60,12 +60,24 @@ def set_conversation(alioth: Alioth, who: Principal, conversation_id: str, setti
     alioth.answer_settings.put_conversation(conversation_id, who.user_id, settings)
 
 
-def _require_adapters(alioth: Alioth, settings: AnswerSettings) -> None:
+def offered_adapters(alioth: Alioth) -> dict[str, str]:
+    """Id of each adapter that answers can use, with the model it is for.
+
+    Raises:
+        ModelUnavailableError: another engine has them, and the models process does not answer.
+    """
     from models.adapter_files import FOLDER, adapters
 
+    if alioth.settings.models.llm_urls:
+        info = alioth.llm.info()
+        return dict.fromkeys(info.adapters, info.id)
+    return {name: one.base for name, one in adapters(alioth.settings.home / FOLDER).items()}
+
+
+def _require_adapters(alioth: Alioth, settings: AnswerSettings) -> None:
     if not settings.adapters:
         return
-    known = adapters(alioth.settings.home / FOLDER)
+    known = offered_adapters(alioth)
     for name, _ in settings.adapters:
         if name not in known:
             listed = ", ".join(known) or "none"

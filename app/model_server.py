@@ -20,6 +20,7 @@ from core.errors import AliothError, InputError, NotFoundError
 from core.log import configure_logging
 from core.settings import Settings, load_settings
 from models.llm_record import LlmRecord, load_events
+from models.load_note import LoadNote
 
 if TYPE_CHECKING:
     import uvicorn
@@ -150,7 +151,8 @@ def load(settings: Settings, served: Served, record: LlmRecord) -> LlmSwap:
     swap.serve()
     serve_others(settings, served, threads, gate)
     if first != chosen.llm:
-        served.llm_notes = (load_events(home)[0].text, *served.llm_notes)
+        newest = load_events(home)[0]
+        served.llm_notes = (LoadNote(newest.text, newest.code, **newest.values), *served.llm_notes)
     return swap
 
 

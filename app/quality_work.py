@@ -129,7 +129,8 @@ def _measure(alioth: Alioth, collection: Collection, run: Run) -> Measure:
     if run.kind == "retrieval":
         return lambda asked: retrieval.ask(alioth.retriever, corpus, question_of(asked, "run"))
     mode = AnswerMode(run.settings.get("mode", AnswerMode.AUTOMATIC))
-    return lambda asked: answers.ask(alioth.answerer_with, alioth.retriever, corpus, question_of(asked, "run"), mode)
+    answering = functools.partial(alioth.answerer_with, background=True)
+    return lambda asked: answers.ask(answering, alioth.retriever, corpus, question_of(asked, "run"), mode)
 
 
 @contextlib.contextmanager

@@ -355,11 +355,16 @@ class Alioth:
     def answerer(self) -> Answerer:
         return self.answerer_with(self.retriever)
 
-    def answerer_with(self, retriever: Searches, guard: bool = True) -> Answerer:
-        """An answerer that searches through another retriever; see `chat.prompt.build_prompt` for `guard`."""
-        from chat.answer import Answerer
+    def answerer_with(self, retriever: Searches, guard: bool = True, *, background: bool = False) -> Answerer:
+        """An answerer that searches through another retriever; see `chat.prompt.build_prompt` for `guard`.
 
-        return Answerer(self.settings.chat, retriever, self.chunks, self.llm, self.glossary, guard=guard)
+        background: its answers wait until nobody else asks.
+        """
+        from chat.answer import Answerer
+        from models.protocols import Lane
+
+        lane = Lane.BACKGROUND if background else Lane.QUESTION
+        return Answerer(self.settings.chat, retriever, self.chunks, self.llm, self.glossary, guard=guard, lane=lane)
 
     @cached_property
     def tasks(self) -> DocumentTasks:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from core.errors import ConflictError, InputError, NotFoundError, WeightsError
 from models.catalog import entry, location
 from models.gguf_read import RawHeader, TensorInfo, read_raw
-from models.store import disk_error, incoming, place, require_room
+from models.store import copied, disk_error, incoming, place, records, require_room
 
 FOLDER: Final = Path("models", "adapters")
 """Under ALIOTH_HOME."""
@@ -23,7 +23,6 @@ RECORD: Final = "adapters.json"
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 _TYPES: Final = frozenset({"F32", "F16", "BF16", "Q8_0"})
 _MAX_RANK: Final = 1024
-_BLOCK: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +95,24 @@ def import_adapter(source: Path, home: Path, base_id: str, adapter_id: str = "",
     wanted = adapter_id or re.sub(r"[^a-z0-9._-]+", "-", source.name.lower().removesuffix(".gguf")).strip("-.")
     if not _ID.fullmatch(wanted):
         raise InputError(f"{wanted!r} cannot be an id: a-z, 0-9, '.', '_' and '-', up to 80.", "Give one with --id.")
-    if wanted in adapters(folder):
-        raise ConflictError(f"There is an adapter {wanted!r} already.", "Remove it first, or give another --id.")
+    _require_free(wanted, folder)
     base = base_file(base_id, home)
     require_fits(source, base, base_id)
     require_room(home, source.stat().st_size)
     with incoming(home, f"{wanted}.gguf") as staged:
-        digest = _copy(source, staged)
+        digest = copied({staged.name: source}, staged.parent)[staged.name]
         if sha256 and digest != sha256.lower():
             raise WeightsError(
                 f"'{source}' has the sha256 {digest}, not {sha256.lower()} as you gave.",
                 "It is another file or was damaged on the way. Nothing was taken over.",
             )
-        made = require_fits(staged, base, base_id)
+        found = require_fits(staged, base, base_id)
         require_finite(staged)
-        place(staged, folder / f"{wanted}.gguf")
-    made = replace(made, id=wanted, file=f"{wanted}.gguf", sha256=digest)
-    _write(folder, {**adapters(folder), wanted: made})
+        made = replace(found, id=wanted, file=f"{wanted}.gguf", sha256=digest)
+        with records(home):
+            _require_free(wanted, folder)
+            place(staged, folder / made.file)
+            _write(folder, {**adapters(folder), wanted: made})
     return made
 
 
@@ -140,11 +140,12 @@ def remove_adapter(adapter_id: str, home: Path, used_by: Mapping[str, str]) -> i
         NotFoundError: none of this id. ConflictError: in use.
     """
     folder = home / FOLDER
-    found = adapter(adapter_id, folder)
     if adapter_id in used_by:
         raise ConflictError(f"The adapter {adapter_id!r} is in use: {used_by[adapter_id]}.", "Take it out there first.")
-    _write(folder, {name: row for name, row in adapters(folder).items() if name != adapter_id})
-    (folder / found.file).unlink(missing_ok=True)
+    with records(home):
+        found = adapter(adapter_id, folder)
+        _write(folder, {name: row for name, row in adapters(folder).items() if name != adapter_id})
+        (folder / found.file).unlink(missing_ok=True)
     return found.size_bytes
 
 
@@ -278,16 +279,9 @@ def require_finite(file: Path) -> None:
             raise WeightsError(f"'{file}' has numbers in {tensor.name!r} that are not finite.", "Train it again.")
 
 
-def _copy(source: Path, target: Path) -> str:
-    """sha256 of what was written."""
-    digest = hashlib.sha256()
-    with source.open("rb") as read, target.open("wb") as write:
-        while block := read.read(_BLOCK):
-            write.write(block)
-            digest.update(block)
-        write.flush()
-        os.fsync(write.fileno())
-    return digest.hexdigest()
+def _require_free(wanted: str, folder: Path) -> None:
+    if wanted in adapters(folder):
+        raise ConflictError(f"There is an adapter {wanted!r} already.", "Remove it first, or give another --id.")
 
 
 def _write(folder: Path, rows: Mapping[str, Adapter]) -> None:

@@ -19,16 +19,13 @@ def choose_llm(model_id: str, before: str, home: Path) -> None:
     Raises:
         WeightsError: the file cannot be written.
     """
-    from models.store import disk_error
+    from models.store import records
     from models.weights import write_json
 
     file = home / CHOSEN_LLM
-    former = former_llms(home) | {before}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, file) from error
-    write_json(file, {"llm": model_id, "former": sorted(former - {model_id})})
+    with records(home):
+        former = former_llms(home) | {before}
+        write_json(file, {"llm": model_id, "former": sorted(former - {model_id})})
     if _load(file).get("llm") != model_id:
         raise WeightsError(f"Cannot write '{file}'.", "Free some space, or fix its rights.")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from models.answer_reader import AnswerReader
 from models.catalog import catalog
 from models.interruptible import InterruptibleHttp
 from models.protocols import Delta, GenerationSettings, Lane, LanguageModelInfo, Message
+from models.requests import openai_fields, response_format
 from models.wire import LANE_HEADER, error_from
 
 if TYPE_CHECKING:
@@ -105,27 +105,15 @@ class ClientLanguageModel:
         return chat, http
 
 
-def response_format(schema: str) -> dict[str, Any]:
-    """OpenAI's field for JSON by a schema."""
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": json.loads(schema), "strict": True}}
-
-
 def _options(settings: GenerationSettings, user: str, lane: Lane = Lane.QUESTION) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "max_tokens": settings.max_tokens,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "seed": settings.seed,
-        "extra_body": {
-            "repeat_penalty": settings.repeat_penalty,
-            "top_k": settings.top_k,
-            "min_p": settings.min_p,
-            **({"adapters": dict(settings.adapters)} if settings.adapters else {}),
-            **({"response_format": response_format(settings.json_schema)} if settings.json_schema else {}),
-        },
+    options = openai_fields(settings)
+    options["extra_body"] = {
+        "repeat_penalty": settings.repeat_penalty,
+        "top_k": settings.top_k,
+        "min_p": settings.min_p,
+        **({"adapters": dict(settings.adapters)} if settings.adapters else {}),
+        **response_format(settings.json_schema),
     }
-    if settings.stop:
-        options["stop"] = list(settings.stop)
     if user:
         options["user"] = user
     if lane is not Lane.QUESTION:
@@ -143,4 +131,5 @@ def _info(model_id: str, row: dict[str, Any]) -> LanguageModelInfo:
         window=int(window),
         reading_rate=float(row.get("reading_rate") or 1000.0),
         small=bool(row.get("small", known.small if known else False)),
+        adapters=tuple(map(str, row.get("adapters") or ())),
     )

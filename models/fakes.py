@@ -91,9 +91,10 @@ class FakeLanguageModel:
         window: int = 4096,
         small: bool = False,
         model_id: str = "fake-llm",
+        adapters: tuple[str, ...] = (),
     ) -> None:
         self._script = script
-        self._info = LanguageModelInfo(model_id, languages, window, reading_rate=10_000.0, small=small)
+        self._info = LanguageModelInfo(model_id, languages, window, 10_000.0, small, adapters)
         self._lock = threading.Lock()
         self.prompts: list[list[Message]] = []
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from core.errors import AliothError, ContextOverflowError, LimitError, ModelError, ModelUnavailableError
+from core.errors import AliothError, LimitError, ModelError, ModelUnavailableError
 from models.answer_request import AnswerRequest
 from models.callers import CallerCount
 from models.catalog import CatalogEntry
@@ -21,7 +21,7 @@ from models.chatml import render
 from models.counts import Counts
 from models.known_answer import require_sense
 from models.lanes import ComputeGate, FairQueue
-from models.limits import MAX_WAITING, MAX_WAITING_PER_USER, AnswerLimits
+from models.limits import AnswerLimits
 from models.llama_load import load_what_fits
 from models.llama_native import NativeModel, has_card
 from models.llama_warm_up import warm_up
@@ -30,8 +30,7 @@ from models.prefixes import Prefixes
 from models.protocols import Delta, GenerationSettings, Lane, LanguageModelInfo, Message
 from models.sampling import require_valid
 from models.slots import Slots
-
-__all__ = ["MAX_WAITING", "MAX_WAITING_PER_USER", "LlamaCppModel"]
+from models.wire import require_fit
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +162,7 @@ class LlamaCppModel:
                 require_valid(settings)
                 key = self._native.adapter_key(settings.adapters)
                 prompt, background = self._prompt(messages), lane is Lane.BACKGROUND
-                self._require_fit(len(prompt), settings)
+                require_fit(len(prompt), settings.max_tokens, self._native.window)
                 request = AnswerRequest(
                     self, messages, user, prompt, settings, cancel or threading.Event(), background, key
                 )
@@ -192,7 +191,7 @@ class LlamaCppModel:
         try:
             request.tokens = self._prompt(request.messages)
             request.prompt_tokens = len(request.tokens)
-            self._require_fit(request.prompt_tokens, request.settings)
+            require_fit(request.prompt_tokens, request.settings.max_tokens, self._native.window)
             request.key = self._native.adapter_key(request.settings.adapters)
         except AliothError as error:
             request.out.put(error)
@@ -244,15 +243,6 @@ class LlamaCppModel:
             f"Place {waiting + 1} would be served in about {self._wait_seconds(self._waiting.order()):.0f} s. "
             "Try again then, or stop one of your own.",
         )
-
-    def _require_fit(self, prompt_tokens: int, settings: GenerationSettings) -> None:
-        window = self._native.window
-        if prompt_tokens + settings.max_tokens > window:
-            raise ContextOverflowError(
-                f"The prompt has {prompt_tokens} tokens and the answer may have {settings.max_tokens}; "
-                f"together they must fit the window of {window} tokens.",
-                "Shorten the prompt, or ask for a shorter answer.",
-            )
 
     # ------------------------------------------------------------------ whoever waits for an answer
 

@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeVar
 
 from core.errors import ModelError, WeightsError
 from models.gguf import GgufHeader, read_header, require_language_model
+from models.load_note import LoadNote
 from models.load_options import LoadOptions
 
 log = logging.getLogger(__name__)
@@ -86,15 +87,33 @@ def _steps(wanted: LoadOptions, packable: bool) -> Iterator[LoadOptions]:
         yield step
 
 
-def _notes(name: str, wanted: LoadOptions, got: LoadOptions) -> Iterator[str]:
+def _notes(name: str, wanted: LoadOptions, got: LoadOptions) -> Iterator[LoadNote]:
     if got.gpu_layers < wanted.gpu_layers:
-        yield (
+        yield LoadNote(
             f"The card has room for {got.gpu_layers} of {wanted.gpu_layers} layers of {name}; the rest is computed on "
-            "the processor."
+            "the processor.",
+            "layers",
+            got=got.gpu_layers,
+            wanted=wanted.gpu_layers,
         )
     if got.cache_type != wanted.cache_type:
-        yield f"The cache of {name} is kept in {got.cache_type}, not {wanted.cache_type}, to save memory."
+        yield LoadNote(
+            f"The cache of {name} is kept in {got.cache_type}, not {wanted.cache_type}, to save memory.",
+            "cache",
+            got=got.cache_type,
+            wanted=wanted.cache_type,
+        )
     if got.slots < wanted.slots:
-        yield f"The memory is enough for {got.slots} answers of {name} side by side, not {wanted.slots}."
+        yield LoadNote(
+            f"The memory is enough for {got.slots} answers of {name} side by side, not {wanted.slots}.",
+            "slots",
+            got=got.slots,
+            wanted=wanted.slots,
+        )
     if got.window < wanted.window:
-        yield f"The memory is enough for a window of {got.window} tokens, not {wanted.window}, with {name}."
+        yield LoadNote(
+            f"The memory is enough for a window of {got.window} tokens, not {wanted.window}, with {name}.",
+            "window",
+            got=got.window,
+            wanted=wanted.window,
+        )

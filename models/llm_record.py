@@ -10,12 +10,13 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from models.catalog import catalog
+from models.load_note import LoadNote, parts_of
 from models.protocols import Delta
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,17 @@ Phase = Literal["loading", "idle", "computing"]
 
 @dataclass(frozen=True, slots=True)
 class LoadEvent:
-    """Something that people should know of a model's loading. at: ISO time in UTC. count: times in a row."""
+    """Something that people should know of a model's loading. at: ISO time in UTC. count: times in a row.
+
+    code, values: what the text says, for a page in another language; see `models.load_note`.
+    """
 
     at: str
     model: str
     text: str
     count: int = 1
+    code: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 class LlmRecord:
@@ -57,7 +63,8 @@ class LlmRecord:
             return
         if before.get("phase") in ("loading", "computing"):
             model, doing = str(before.get("model", "")), "was loaded" if before["phase"] == "loading" else "computed"
-            self.failed(model, f"The models process ended while {model} {doing}.")
+            text = f"The models process ended while {model} {doing}."
+            self.failed(model, LoadNote(text, f"ended_{before['phase']}", model=model))
         (self._home / PHASE).unlink(missing_ok=True)
 
     def choose(self, wanted: str) -> str:
@@ -72,12 +79,12 @@ class LlmRecord:
             if there and (model == bundled or _times(data, model) < MOST_FAILURES):
                 break
         if model != wanted:
-            why = str(_failures(data).get(wanted, {}).get("why", ""))
-            self.note(
-                wanted,
-                f"{wanted} failed {_times(data, wanted)} times in a row; {model} answers instead. {why} "
-                f"`alioth models use {wanted}` tries it again.",
+            why, times = str(_failures(data).get(wanted, {}).get("why", "")), _times(data, wanted)
+            text = (
+                f"{wanted} failed {times} times in a row; {model} answers instead. {why} "
+                f"`alioth models use {wanted}` tries it again."
             )
+            self.note(wanted, LoadNote(text, "replaced", wanted=wanted, times=times, model=model))
         return model
 
     def loading(self, model: str) -> None:
@@ -99,7 +106,7 @@ class LlmRecord:
             data = _load(self._home / RECORD)
             failures = {**_failures(data), model: {"times": _times(data, model) + 1, "why": why[:500]}}
             self._write({**data, "failed": failures})
-        self.note(model, why)
+        self.note(model, why if isinstance(why, LoadNote) else LoadNote(why, "failed", why=why))
 
     def watch(self, deltas: Iterator[Delta]) -> Iterator[Delta]:
         """The same deltas; remembers that something is computed, and in the end that the model answered."""
@@ -141,7 +148,8 @@ class LlmRecord:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             again = known and known[-1].get("model") == model and known[-1].get("text") == text
             count = int(known.pop().get("count", 1)) + 1 if again else 1
-            self._write({**data, "events": [*known, {"at": now, "model": model, "text": text, "count": count}]})
+            event = {"at": now, "model": model, "text": text, "count": count, **parts_of(text)}
+            self._write({**data, "events": [*known, event]})
 
     def ended(self) -> None:
         """This process ends in order."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from models.gguf import GgufHeader
 from models.llama_load import SMALLEST_WINDOW, can_pack_cache
+from models.load_note import LoadNote
 from models.load_options import CacheType, LoadOptions
 from models.machine import Card, Machine
 from models.plan_memory import CACHE_BYTES, Memory, memory
@@ -181,24 +182,42 @@ def _halves(most: int, least: int) -> Iterator[int]:
 def _what_is_less(
     machine: Machine, header: GgufHeader, wanted: LoadOptions, got: LoadOptions, need: Memory, *,
     fits: bool, counted: bool,
-) -> Iterator[str]:  # fmt: skip
+) -> Iterator[LoadNote]:  # fmt: skip
     if not fits:
-        yield (
-            f"It does not fit: {need.host / 1e9:.1f} GB of memory are needed even with a window of {got.window} "
-            f"tokens, {max(0, room(machine)) / 1e9:.1f} GB can be taken. Take a smaller model or quantisation."
+        needed, free = f"{need.host / 1e9:.1f}", f"{max(0, room(machine)) / 1e9:.1f}"
+        yield LoadNote(
+            f"It does not fit: {needed} GB of memory are needed even with a window of {got.window} "
+            f"tokens, {free} GB can be taken. Take a smaller model or quantisation.",
+            "no_room",
+            needed=needed,
+            free=free,
+            window=got.window,
         )
         return
     if got.gpu_layers < wanted.gpu_layers:
-        yield (
+        yield LoadNote(
             f"{got.gpu_layers} of {header.layers + 1} layers fit on the card; the rest is computed on the processor, "
-            "slowly."
+            "slowly.",
+            "layers",
+            got=got.gpu_layers,
+            wanted=header.layers + 1,
         )
     if got.cache_type != wanted.cache_type:
-        yield f"Read tokens are kept in {got.cache_type}, not {wanted.cache_type}, to save memory."
+        yield LoadNote(
+            f"Read tokens are kept in {got.cache_type}, not {wanted.cache_type}, to save memory.",
+            "cache",
+            got=got.cache_type,
+            wanted=wanted.cache_type,
+        )
     if counted and got.slots < wanted.slots:
-        yield f"Only {got.slots} slots fit, not {wanted.slots}."
+        yield LoadNote(f"Only {got.slots} slots fit, not {wanted.slots}.", "slots", got=got.slots, wanted=wanted.slots)
     if got.window < wanted.window:
-        yield f"Only a window of {got.window} tokens fits, not {wanted.window}."
+        yield LoadNote(
+            f"Only a window of {got.window} tokens fits, not {wanted.window}.",
+            "window",
+            got=got.window,
+            wanted=wanted.window,
+        )
 
 
 def _about_users(users: int, slots: int, speed: Speed | None) -> Iterator[str]:

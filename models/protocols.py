@@ -117,7 +117,8 @@ class GenerationSettings:
 class LanguageModelInfo:
     """languages: ISO codes it reads and writes well. reading_rate: prompt tokens per second measured at load.
 
-    small: True for models so small that their own wording is not to be trusted without checks.
+    small: True for models so small that their own wording is not to be trusted without checks. adapters: those that
+    another engine's servers have loaded; adapters of our own engine lie in a folder instead.
     """
 
     id: str
@@ -125,6 +126,7 @@ class LanguageModelInfo:
     window: int
     reading_rate: float
     small: bool = False
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

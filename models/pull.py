@@ -80,8 +80,7 @@ def pull(model_id: str, home: Path, endpoint: str = "", *, show_progress: bool =
             url = hub.hf_hub_url(found.repository, file.name, revision=revision, endpoint=endpoint or None)
             sha256 = _fetch(url, _partial(folder, file), file, show_progress)
             pins[target.name if found.kind == "gguf" else file.name] = sha256
-        _take_over(found, files, folder, target)
-    pin(found, pins, home)
+        _take_over(found, files, folder, home, pins)
     verified = VerifiedFiles(home)
     for name in pins:
         verified.sha256(target if target.is_file() else target / name)
@@ -283,8 +282,11 @@ def _hashes(path: Path, size: int) -> tuple[str, str]:
     return sha256.hexdigest(), sha1.hexdigest()
 
 
-def _take_over(found: CatalogEntry, files: Sequence[HubFile], folder: Path, target: Path) -> None:
-    """Checks the finished files as a model, then moves them to their place in one step."""
+def _take_over(
+    found: CatalogEntry, files: Sequence[HubFile], folder: Path, home: Path, pins: Mapping[str, str]
+) -> None:
+    """Checks the finished files as a model and pins them, then moves them to their place in one step."""
+    target = location(found, home)
     staged = folder / target.name
     try:
         for file in files:
@@ -292,6 +294,7 @@ def _take_over(found: CatalogEntry, files: Sequence[HubFile], folder: Path, targ
             whole.parent.mkdir(parents=True, exist_ok=True)
             os.replace(_partial(folder, file), whole)
         require_fits(found, staged)
+        pin(found, pins, home)  # first: a file in place without a pin could neither be used nor pulled again
         place(staged, target)
     except OSError as error:
         raise disk_error(error, target) from error

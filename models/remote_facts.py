@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Final, Literal
 
 from models.catalog import CatalogEntry, catalog
@@ -26,8 +26,19 @@ _OWNERS: Final[Mapping[str, Flavour]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class ServerAdapter:
+    """A LoRA adapter that a llama.cpp server has loaded. scale: what it uses where a request names none."""
+
+    id: int
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """model: its name there. window: tokens, 0 unknown. parameters: billions, 0 unknown. counts: it counts tokens."""
+    """model: its name there. window: tokens, 0 unknown. parameters: billions, 0 unknown. counts: it counts tokens.
+
+    adapters: by the name of their file without its ending.
+    """
 
     model: str
     flavour: Flavour
@@ -35,6 +46,7 @@ class ServerFacts:
     parameters: float
     counts: bool
     known: CatalogEntry | None
+    adapters: Mapping[str, ServerAdapter] = field(default_factory=dict)
 
 
 def facts_of(server: RemoteServer, name: str) -> ServerFacts:
@@ -51,12 +63,13 @@ def facts_of(server: RemoteServer, name: str) -> ServerFacts:
     known = _in_catalogue(model)
     billions = _number(meta.get("n_params")) / 1e9 or (known.parameters if known else 0.0) or _billions_in(model)
     window = int(_number(row.get("max_model_len")) or _number(meta.get("n_ctx")) or _props_window(server, flavour))
-    facts = ServerFacts(model, flavour, window, billions, flavour in ("llama.cpp", "vllm"), known)
+    counts, adapters = flavour in ("llama.cpp", "vllm"), _adapters(server, flavour)
+    facts = ServerFacts(model, flavour, window, billions, counts, known, adapters)
     if facts.counts:
         try:
             count(server, facts, "one two")
         except RemoteFailure:
-            return ServerFacts(model, flavour, window, billions, False, known)
+            return replace(facts, counts=False)
     return facts
 
 
@@ -123,6 +136,16 @@ def _props_window(server: RemoteServer, flavour: Flavour) -> float:
         return 0
     settings = props.get("default_generation_settings") if isinstance(props, dict) else None
     return _number(settings.get("n_ctx")) if isinstance(settings, dict) else 0
+
+
+def _adapters(server: RemoteServer, flavour: Flavour) -> dict[str, ServerAdapter]:
+    if flavour != "llama.cpp":
+        return {}
+    try:
+        rows = server.get(f"{server.root}/lora-adapters", CHECK_S)
+        return {PureWindowsPath(row["path"]).stem: ServerAdapter(int(row["id"]), float(row["scale"])) for row in rows}
+    except (RemoteFailure, KeyError, TypeError, ValueError):
+        return {}  # an older server, or another one that calls itself llama.cpp
 
 
 def _in_catalogue(model: str) -> CatalogEntry | None:

@@ -17,6 +17,7 @@ import httpx
 from core.addresses import reach
 from core.errors import AliothError, ContextOverflowError, ModelError, ModelUnavailableError
 from models.interruptible import InterruptibleHttp
+from models.wire import OVERFLOW_HINT, says_overflow
 
 Kind = Literal["away", "busy", "refused", "no api", "request", "overflow"]
 """away, busy, refused (key, model or path), no api (it talks something else): another server may do better. request,
@@ -25,7 +26,8 @@ overflow: the request itself is at fault."""
 MOST_BYTES: Final = 64 * 1024 * 1024
 CONNECT_S: Final = 5.0
 _SHOWN: Final = 300
-_OVERFLOW: Final = ("exceed_context_size_error", "context_length_exceeded", "context length", "context size")
+_READ: Final = 1000
+"""Characters of an error that tell what it is; some servers repeat the whole request after them."""
 
 
 class RemoteFailure(Exception):
@@ -45,7 +47,7 @@ class RemoteFailure(Exception):
     def error(self) -> AliothError:
         """For who asked."""
         if self.kind == "overflow":
-            return ContextOverflowError(self.message, "Shorten the prompt, or ask for a shorter answer.")
+            return ContextOverflowError(f"The text is too long for the model: {self.message}.", OVERFLOW_HINT)
         if self.kind == "request":
             return ModelError(self.message, "The administrator finds the request's settings in docs/engines.md.")
         return ModelUnavailableError(self.message, "`alioth doctor` tells which servers answer.")
@@ -185,7 +187,7 @@ def _told(url: str, key: str, text: str, status: int, headers: Mapping[str, str]
     if key:
         said = said.replace(key, "…")
     message = f"{url!r} answers with HTTP {status}" + (f": {said}" if said else "")
-    if any(mark in text for mark in _OVERFLOW):
+    if says_overflow(text[:_READ]):
         return RemoteFailure("overflow", message)
     if status in (408, 425, 429) or status >= 500:
         return RemoteFailure("busy", message, _seconds((headers or {}).get("retry-after", "")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import threading
 import time
@@ -11,15 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from core.errors import ContextOverflowError, InputError, ModelUnavailableError
+from core.errors import InputError, ModelUnavailableError
 from models.answer_reader import AnswerReader
+from models.load_note import LoadNote
 from models.protocols import Delta, GenerationSettings, Lane, LanguageModelInfo, Message
 from models.remote_facts import ServerFacts, count, facts_of, is_small
 from models.remote_http import RemoteFailure, RemoteHttp, RemoteServer, failure_of
 from models.remote_turns import Turn, Turns
 from models.replicas import Replica, Replicas
+from models.requests import openai_fields, response_format
 from models.thinking import WithoutThinking
 from models.token_estimate import estimated_tokens
+from models.wire import require_fit
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class RemoteLanguageModel:
         servers = [RemoteServer(url, key) for url in urls]
         pace = {} if every_s is None else {"every_s": every_s}
         self.replicas: Replicas[ServerFacts] = Replicas(
-            servers, lambda server: facts_of(server, options.name), changed=self._changed, **pace
+            servers, lambda server: facts_of(server, options.name), changed=lambda: self._turns.grant(), **pace
         )
         self._turns: Turns[ServerFacts] = Turns(self.replicas, options.at_once, options.name or "the language model")
         self._count = functools.lru_cache(_COUNTED)(self._counted)
@@ -75,7 +77,9 @@ class RemoteLanguageModel:
     def live_notes(self) -> tuple[str, ...]:
         """Which servers answer now, and why others do not."""
         return tuple(
-            f"{one.url} serves {one.facts.model!r}" if one.usable and one.facts else f"not used: {one.problem}"
+            LoadNote(f"{one.url} serves {one.facts.model!r}", "serves", url=one.url, model=one.facts.model)
+            if one.usable and one.facts
+            else LoadNote(f"not used: {one.problem}", "unused", url=one.url, why=one.problem)
             for one in self.replicas.all
         )
 
@@ -89,6 +93,7 @@ class RemoteLanguageModel:
             window=options.window or (facts.window if facts else 0) or UNKNOWN_WINDOW,
             reading_rate=self._rate,
             small=is_small(facts) if options.small is None else options.small,
+            adapters=tuple(facts.adapters) if facts else (),
         )
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -105,20 +110,22 @@ class RemoteLanguageModel:
     ) -> Iterator[Delta]:
         """See `LanguageModel.stream`. The request is queued by this call, not by the first `next`.
 
+        Args:
+            lane: BACKGROUND goes to a server after all others, and never takes its last free place.
+
         Raises:
-            InputError: the settings ask for what another engine cannot do.
+            InputError: an adapter was chosen that a server does not have.
             ContextOverflowError: prompt plus max_tokens exceed the window.
             LimitError: too many requests wait already.
             ModelUnavailableError: no server answers, or one failed after the first word.
         """
         if self._closing.is_set():
             raise ModelUnavailableError("The language model is shutting down.", "Try again in a moment.")
-        if settings.adapters:
-            raise InputError(
-                "Adapters can be used with a model in Alioth's own models process only.", "Switch the adapter off."
-            )
+        for one in self.replicas.usable():
+            if one.facts is not None:
+                lora_field(settings, one.facts, one.url)
         self._require_fit(messages, settings)
-        turn = self._turns.ask(user)
+        turn = self._turns.ask(user, lane is Lane.BACKGROUND)
         deltas = self._deltas(turn, messages, settings, cancel or threading.Event())
         next(deltas)  # from here on, closing it or dropping it leaves the queue
         return deltas
@@ -128,22 +135,12 @@ class RemoteLanguageModel:
         self._closing.set()
         self.replicas.close()
 
-    def _changed(self) -> None:
-        if hasattr(self, "_turns"):
-            self._turns.grant()
-
     def _require_fit(self, messages: Sequence[Message], settings: GenerationSettings) -> None:
         facts = self.replicas.facts()
         window = self._options.window or (facts.window if facts else 0)
         if not window or facts is None or not facts.counts:
             return  # the server knows better than an estimate
-        prompt = sum(self.count_tokens([message.content for message in messages]))
-        if prompt + settings.max_tokens > window:
-            raise ContextOverflowError(
-                f"The prompt has {prompt} tokens and the answer may have {settings.max_tokens}; "
-                f"together they must fit the window of {window} tokens.",
-                "Shorten the prompt, or ask for a shorter answer.",
-            )
+        require_fit(sum(self.count_tokens([message.content for message in messages])), settings.max_tokens, window)
 
     def _counted(self, text: str) -> int:
         for one in self.replicas.usable():
@@ -218,7 +215,7 @@ class RemoteLanguageModel:
         assert replica.facts is not None
         chat, http = self._chat(replica)
         watch = _Patience(replica.url, self._options.timeout_s, cancel, self._closing)
-        options = request_options(settings, replica.facts, self._options.extra)
+        options = request_options(settings, replica.facts, replica.url, self._options.extra)
         reader = AnswerReader(chat, http, messages, options, lambda error: failure_of(error, replica.url, self._key))
         watch.reader = reader
         text, started, first = WithoutThinking(), time.monotonic(), 0.0
@@ -304,24 +301,44 @@ class _Patience:
             raise RemoteFailure("away", f"{self._url!r} did not finish an answer in {_WHOLE * self._timeout_s:.0f} s")
 
 
-def request_options(settings: GenerationSettings, facts: ServerFacts, extra: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a request that this kind of server knows; `extra` goes before all of them."""
-    options: dict[str, Any] = {
-        "max_tokens": settings.max_tokens,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "seed": settings.seed,
-    }
-    if settings.stop:
-        options["stop"] = list(settings.stop)
+def lora_field(settings: GenerationSettings, facts: ServerFacts, url: str) -> list[dict[str, Any]]:
+    """Every adapter of a llama.cpp server with the scale that this answer wants; [] for servers without any.
+
+    Where no adapter was chosen, each has the scale that the server was started with. All are always named: of a request
+    that names none, the server may go on from what it read under another adapter, and it ignores ids it does not know.
+
+    Raises:
+        InputError: an adapter was chosen that the server does not have.
+    """
+    chosen = dict(settings.adapters)
+    for name in chosen:
+        if name not in facts.adapters:
+            listed = ", ".join(map(repr, facts.adapters)) or "none"
+            raise InputError(
+                f"Adapters of another engine are used by its own names: {url!r} has no {name!r}; it has {listed}.",
+                "Start llama.cpp's server with --lora FILE --lora-init-without-apply, or switch the adapter off.",
+            )
+    return [
+        {"id": one.id, "scale": chosen.get(name, 0.0) if chosen else one.scale} for name, one in facts.adapters.items()
+    ]
+
+
+def request_options(
+    settings: GenerationSettings, facts: ServerFacts, url: str, extra: dict[str, Any]
+) -> dict[str, Any]:
+    """Fields of a request that this kind of server knows; `extra` goes before all of them.
+
+    Raises:
+        InputError: see `lora_field`.
+    """
+    options = openai_fields(settings)
     body: dict[str, Any] = {}
     if facts.flavour in ("llama.cpp", "vllm"):
         repeat = "repeat_penalty" if facts.flavour == "llama.cpp" else "repetition_penalty"
         body = {repeat: settings.repeat_penalty, "top_k": settings.top_k, "min_p": settings.min_p}
-    if settings.json_schema:  # beside LangChain, which would parse the answer itself
-        schema = {"name": "answer", "schema": json.loads(settings.json_schema), "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    body |= extra
+    if lora := lora_field(settings, facts, url):
+        body["lora"] = lora
+    body |= response_format(settings.json_schema) | extra
     if body:
         options["extra_body"] = body
     return options

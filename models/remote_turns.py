@@ -9,12 +9,11 @@ from typing import Final, Generic, TypeVar
 
 from core.errors import AliothError, LimitError, ModelUnavailableError
 from models.lanes import FairQueue
+from models.limits import MAX_WAITING, MAX_WAITING_PER_USER
 from models.replicas import Replica, Replicas
 
 T = TypeVar("T")
 
-MAX_WAITING: Final = 64
-MAX_WAITING_PER_USER: Final = 8
 RETRIES: Final = 3
 RETRY_S: Final = 10.0
 """A request that a busy server sent away waits so long for it to come back, where no other can take it."""
@@ -23,8 +22,9 @@ RETRY_S: Final = 10.0
 class Turn(Generic[T]):
     """A request that waits for a server or has one. tried: servers that failed it. patient_until: see RETRY_S."""
 
-    def __init__(self, user: str) -> None:
+    def __init__(self, user: str, background: bool) -> None:
         self.user = user
+        self.background = background
         self.ready = threading.Event()
         self.replica: Replica[T] | None = None
         self.error: AliothError | None = None
@@ -34,7 +34,11 @@ class Turn(Generic[T]):
 
 
 class Turns(Generic[T]):
-    """Gives servers to requests. Thread-safe. A request whose server failed goes before all that wait."""
+    """Gives servers to requests. Thread-safe. A request whose server failed goes before all that wait.
+
+    Background requests come after all others and leave one place at each server free, since what has begun at one
+    cannot give way.
+    """
 
     def __init__(self, replicas: Replicas[T], at_once: int, what: str) -> None:
         self._replicas = replicas
@@ -44,13 +48,13 @@ class Turns(Generic[T]):
         self._waiting: FairQueue[Turn[T]] = FairQueue()
         self._again: deque[Turn[T]] = deque()
 
-    def ask(self, user: str) -> Turn[T]:
+    def ask(self, user: str, background: bool = False) -> Turn[T]:
         """Join the queue.
 
         Raises:
             LimitError: too many wait. ModelUnavailableError: no server answers.
         """
-        turn: Turn[T] = Turn(user)
+        turn: Turn[T] = Turn(user, background)
         with self._lock:
             waiting = len(self._waiting) + len(self._again)
             if waiting >= MAX_WAITING or self._waiting.count(user) >= MAX_WAITING_PER_USER:
@@ -59,7 +63,7 @@ class Turns(Generic[T]):
                     f"and {MAX_WAITING_PER_USER} per user.",
                     "Try again in a minute.",
                 )
-            self._waiting.put(user, turn)
+            self._waiting.put(user, turn, background)
         self.grant()
         if turn.error is not None:
             raise turn.error
@@ -109,21 +113,25 @@ class Turns(Generic[T]):
             if not self._replicas.usable():
                 while (left := self._waiting.take(timeout=0)) is not None:
                     self._fail(left)
-            while self._free([]) is not None and (next_one := self._waiting.take(timeout=0)) is not None:
-                self._give(next_one, self._free([]))
+            while (next_one := self._waiting.take(timeout=0, suits=self._has_place)) is not None:
+                self._give(next_one, self._free(next_one))
 
     def _settle(self, turn: Turn[T]) -> None:
         if not [one for one in self._replicas.usable() if one not in turn.tried]:
             if time.monotonic() >= turn.patient_until:
                 self._again.remove(turn)
                 self._fail(turn)
-        elif (free := self._free(turn.tried)) is not None:
+        elif (free := self._free(turn)) is not None:
             self._again.remove(turn)
             self._give(turn, free)
 
-    def _free(self, tried: list[Replica[T]]) -> Replica[T] | None:
-        """The least busy server with room."""
-        room = [one for one in self._replicas.usable() if one.running < self._at_once and one not in tried]
+    def _has_place(self, turn: Turn[T]) -> bool:
+        return self._free(turn) is not None
+
+    def _free(self, turn: Turn[T]) -> Replica[T] | None:
+        """The least busy server with room that has not failed it."""
+        most = max(1, self._at_once - 1) if turn.background else self._at_once
+        room = [one for one in self._replicas.usable() if one.running < most and one not in turn.tried]
         return min(room, key=lambda one: one.running, default=None)
 
     def _give(self, turn: Turn[T], replica: Replica[T] | None) -> None:

@@ -1,4 +1,4 @@
-"""Bodies that the models process accepts: the OpenAI fields it honours; others are ignored."""
+"""Bodies that the models process accepts: the OpenAI fields it honours; others are ignored. And those it sends."""
 
 from __future__ import annotations
 
@@ -90,6 +90,26 @@ class ChatRequest(BaseModel):
     @property
     def include_usage(self) -> bool:
         return bool((self.stream_options or {}).get("include_usage"))
+
+
+def openai_fields(settings: GenerationSettings) -> dict[str, Any]:
+    """The settings that every OpenAI-compatible server knows, as fields of a request."""
+    stop = {"stop": list(settings.stop)} if settings.stop else {}
+    return {
+        "max_tokens": settings.max_tokens,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "seed": settings.seed,
+        **stop,
+    }
+
+
+def response_format(schema: str) -> dict[str, Any]:
+    """The field for JSON by a schema; {} for free text. Goes beside LangChain, which would parse the answer itself."""
+    if not schema:
+        return {}
+    wanted = {"name": "answer", "schema": json.loads(schema), "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": wanted}}
 
 
 class EmbeddingRequest(BaseModel):

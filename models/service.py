@@ -18,6 +18,7 @@ from core.errors import AliothError, InputError, ModelUnavailableError, NotFound
 from models.chat_stream import AnswerStream, chunk_lines, completion
 from models.embedders import Embedders
 from models.limits import MOST_STREAMS
+from models.load_note import parts_of
 from models.protocols import Delta, Embeddings, Lane, LanguageModel, Tokenizer
 from models.requests import ChatRequest, EmbeddingRequest, TokensRequest, UseRequest
 from models.rerank_service import RerankShelf, add_rerank
@@ -243,8 +244,9 @@ def _describe(served: Served) -> list[dict[str, Any]]:
                 "window": info.window,
                 "reading_rate": info.reading_rate,
                 "small": info.small,
+                **({"adapters": list(info.adapters)} if info.adapters else {}),
                 "weights_sha256": served.llm_sha256,
-                **({"notes": list(notes)} if (notes := getattr(served.llm, "live_notes", served.llm_notes)) else {}),
+                **_notes(getattr(served.llm, "live_notes", served.llm_notes)),
             }
         )
     besides = served.others.loaded() if served.others is not None else []
@@ -264,6 +266,11 @@ def _describe(served: Served) -> list[dict[str, Any]]:
     if (reranker := served.shelf.row()) is not None:
         rows.append(reranker)
     return [{"object": "model", "created": 0, "owned_by": "alioth", **row} for row in rows]
+
+
+def _notes(notes: Sequence[str]) -> dict[str, Any]:
+    """As people read them, and beside it what each says, for pages in another language; nothing without any."""
+    return {"notes": list(notes), "note_codes": [parts_of(note) for note in notes]} if notes else {}
 
 
 def _named(model: T, actual: str, wanted: str) -> T:

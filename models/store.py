@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +27,7 @@ from models.weights import PINS, VerifiedFiles
 INCOMING: Final = ".incoming"
 SPARE_BYTES: Final = 256 * 1024 * 1024
 """Left free on the disk: the databases live there too."""
+_AT_WORK: Final = "at-work.lock"
 _BLOCK: Final = 1 << 20
 _LONGEST_PREFIX: Final = 1000
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -67,13 +70,14 @@ def import_model(source: Path, home: Path, wanted: Wanted, progress: Progress | 
     files = _files(source) if source.is_dir() else {target.name: source}
     require_room(home, sum(file.stat().st_size for file in files.values()))
     with incoming(home, target.name) as staged:
-        pins = _copied(files, staged if source.is_dir() else staged.parent, progress)
+        pins = copied(files, staged if source.is_dir() else staged.parent, progress)
         _require_hash(source, pins, wanted.sha256)
         _check(staged)
         found = known or _new_entry(staged, source.name, home, wanted, pins)
         require_fits(found, staged)
+        # first: a file in place without a pin could neither be used nor taken out
+        pin(found, pins, home, new=known is None)
         place(staged, target)
-    pin(found, pins, home, new=known is None)
     _remember(target, home)
     return entry(found.id, home)
 
@@ -99,8 +103,9 @@ def remove_model(model_id: str, home: Path, in_use: Mapping[str, str]) -> int:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-    pinned = toml_blocks.drop(home / "models" / PINS, f"[{toml_blocks.value(model_id)}]", "")
-    listed = toml_blocks.drop(own, "[[model]]", "[model.", holds=f"id = {toml_blocks.value(model_id)}")
+    with records(home):
+        pinned = toml_blocks.drop(home / "models" / PINS, f"[{toml_blocks.value(model_id)}]", "")
+        listed = toml_blocks.drop(own, "[[model]]", "[model.", holds=f"id = {toml_blocks.value(model_id)}")
     if not (present or pinned or listed):
         raise NotFoundError(f"{model_id!r} is not on this machine.", "`alioth models list` shows what is.")
     return freed
@@ -108,10 +113,29 @@ def remove_model(model_id: str, home: Path, in_use: Mapping[str, str]) -> int:
 
 def pin(found: CatalogEntry, pins: Mapping[str, str], home: Path, *, new: bool = False) -> None:
     """Write which sha256 each file must have, and for a new model its entry."""
-    toml_blocks.drop(home / "models" / PINS, f"[{toml_blocks.value(found.id)}]", "")
-    toml_blocks.append(home / "models" / PINS, toml_blocks.table(f"[{toml_blocks.value(found.id)}]", pins))
-    if new:
-        toml_blocks.append(home / OWN, _entry_block(found))
+    with records(home):
+        toml_blocks.drop(home / "models" / PINS, f"[{toml_blocks.value(found.id)}]", "")
+        toml_blocks.append(home / "models" / PINS, toml_blocks.table(f"[{toml_blocks.value(found.id)}]", pins))
+        if new:
+            toml_blocks.append(home / OWN, _entry_block(found))
+
+
+@contextmanager
+def records(home: Path) -> Iterator[None]:
+    """Hold it from reading a record of models or adapters until it is written: one process at a time, others wait.
+
+    Raises:
+        LimitError, WeightsError: the folder cannot be written.
+    """
+    folder = home / "models"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".records.lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    with lock:
+        yield
 
 
 def require_room(home: Path, size_bytes: int) -> None:
@@ -135,17 +159,34 @@ def require_room(home: Path, size_bytes: int) -> None:
 def incoming(home: Path, name: str) -> Iterator[Path]:
     """A path beside the models to build one at; gone afterwards unless it was put in place.
 
+    What a process that was killed left behind goes too.
+
     Raises:
         LimitError: the disk is full. WeightsError: it cannot be written.
     """
-    folder = home / "models" / INCOMING / f"{os.getpid()}-{name}"
+    parent = home / "models" / INCOMING
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder / name
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_left(parent)
+        fresh = Path(tempfile.mkdtemp(dir=parent, prefix="new-"))
+        folder = fresh.with_name(fresh.name.replace("new-", "import-", 1))
+        try:
+            with (fresh / _AT_WORK).open("w") as at_work:
+                fcntl.flock(at_work, fcntl.LOCK_EX)
+                fresh.rename(folder)  # locked before anybody may take it for left behind
+                yield folder / name
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        raise disk_error(error, folder) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        raise disk_error(error, parent) from error
+
+
+def _remove_left(parent: Path) -> None:
+    """Folders of `incoming` whose process is gone, as it would hold their lock."""
+    for left in parent.glob(f"import-*/{_AT_WORK}"):
+        with suppress(OSError), left.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
 
 
 def disk_error(error: OSError, where: Path) -> LimitError | WeightsError:
@@ -212,12 +253,12 @@ def _files(path: Path) -> dict[str, Path]:
     return {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()}
 
 
-def _copied(files: Mapping[str, Path], staged: Path, progress: Progress | None) -> dict[str, str]:
-    """Copies them under `staged`, or to it where it is one file, and gives the sha256 of what was written."""
+def copied(files: Mapping[str, Path], folder: Path, progress: Progress | None = None) -> dict[str, str]:
+    """Copies files to these names in a folder, down to the disk, and gives the sha256 of what was written."""
     total, done = sum(file.stat().st_size for file in files.values()), 0
     pins: dict[str, str] = {}
     for name, file in files.items():
-        target = staged / name
+        target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with file.open("rb") as read, target.open("wb") as write:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ PLACE_FIELD = "alioth_place"
 """Field of a streamed chunk: how many requests are ahead in the queue."""
 WAIT_FIELD = "alioth_wait_s"
 """Field beside it: whole seconds that this will take, by the rates measured."""
+OVERFLOW_HINT: Final = "Shorten the prompt, or ask for a shorter answer."
 
 _STATUS: dict[type[AliothError], int] = {
     InputError: 400,
@@ -42,7 +44,12 @@ _STATUS: dict[type[AliothError], int] = {
     ModelError: 500,
 }
 _BY_CODE = {kind.code: kind for kind in _STATUS}
-_FOREIGN_CODES = {"context_length_exceeded": ContextOverflowError, "exceed_context_size_error": ContextOverflowError}
+# llama.cpp's server and OpenAI have a type or code for it, vLLM and llama.cpp's embeddings only words
+_OVERFLOW: Final = re.compile(
+    r"exceed_context_size_error|context_length_exceeded|context (?:length|size|window)|maximum model length"
+    r"|too large to process",
+    re.IGNORECASE,
+)
 
 
 def status_of(error: AliothError) -> int:
@@ -67,9 +74,30 @@ def error_from(body: object, status: int | None) -> AliothError:
     if isinstance(data.get("error"), Mapping):
         data = data["error"]
     message = str(data.get("message") or f"The models process answered with HTTP status {status}.")
-    code = str(data.get("code") or data.get("type") or "")
-    kind = _BY_CODE.get(code) or _FOREIGN_CODES.get(code) or _by_status(status)
+    code = str(data.get("code") or "")
+    if code not in _BY_CODE and says_overflow(f"{code} {data.get('type')} {message}"):
+        return ContextOverflowError(message, OVERFLOW_HINT)
+    kind = _BY_CODE.get(code) or _by_status(status)
     return kind(message, str(data.get("hint") or ""))
+
+
+def require_fit(prompt_tokens: int, answer_tokens: int, window: int) -> None:
+    """Nothing when a prompt and its answer fit a window; all in tokens.
+
+    Raises:
+        ContextOverflowError: they do not.
+    """
+    if prompt_tokens + answer_tokens > window:
+        raise ContextOverflowError(
+            f"The prompt has {prompt_tokens} tokens and the answer may have {answer_tokens}; "
+            f"together they must fit the window of {window} tokens.",
+            OVERFLOW_HINT,
+        )
+
+
+def says_overflow(text: str) -> bool:
+    """Whether another server's error says that a prompt or text is longer than its model reads."""
+    return _OVERFLOW.search(text) is not None
 
 
 def _by_status(status: int | None) -> type[AliothError]:

@@ -19,11 +19,11 @@ from chat.retrieve import Searches
 from chat.tasks.cells import Cell, find_cell, fit, stands_in
 from chat.tasks.documents import DocumentReader, TaskDocument, citation_of
 from chat.tasks.fields import Field
-from chat.tasks.model import Clock, TaskModel, fenced
+from chat.tasks.model import Clock, TaskModel, fenced, lane_of
 from core.errors import CancelledError, ContextOverflowError, ModelUnavailableError
 from core.text import detect_language, present
 from core.types import Answer, AnswerMode, Citation, Passage, SentenceCheck, StoredChunk, Verdict
-from models.protocols import Message
+from models.protocols import Lane, Message
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Extractor:
         started = time.perf_counter()
         stop = cancel or threading.Event()
         yield Stage("read")
-        clock = Clock(len(documents))
+        clock, lane = Clock(len(documents)), lane_of(len(documents))
         table = _Table(fields)
         notices: list[str] = []
         for document in documents:
@@ -69,7 +69,7 @@ class Extractor:
                 notices.append(f"extract_rules_{lacking}")
             elif chunks:
                 try:
-                    cells = yield from self._asked(document, chunks, fields, cells, stop, user)
+                    cells = yield from self._asked(document, chunks, fields, cells, stop, user, lane)
                 except CancelledError:
                     break
                 except ModelUnavailableError as error:
@@ -89,6 +89,7 @@ class Extractor:
         cells: Sequence[Cell | None],
         cancel: threading.Event,
         user: str,
+        lane: Lane,
     ) -> Generator[AnswerEvent, None, list[Cell | None]]:
         """Cells with what the model read where rules are not sure; only values that stand in a passage count."""
         wanted = [field for field, cell in zip(fields, cells, strict=True) if cell is None or cell.how not in SURE]
@@ -103,7 +104,7 @@ class Extractor:
         )
         messages = [Message("system", rules), Message("user", f"{fenced(sources, word)}\n\n{asked}")]
         try:
-            reply = yield from self._model.reply(messages, answer_tokens, cancel, user)
+            reply = yield from self._model.reply(messages, answer_tokens, cancel, user, lane)
         except ContextOverflowError:
             return list(cells)
         said = _json_object(reply)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chat.cite import MARK
@@ -12,7 +12,7 @@ from chat.context import Source
 from chat.events import AnswerEvent, Stage
 from chat.prompt import LANGUAGES, clean
 from chat.support import Supported, support
-from chat.tasks.model import Clock, TaskModel, fenced
+from chat.tasks.model import Clock, TaskModel, fenced, lane_of
 from chat.verify import Embed
 from core.errors import CancelledError
 from core.types import Passage, StoredChunk
@@ -82,8 +82,7 @@ class MapReduce:
         clock = Clock(len(self.chunks), rate * len(self.chunks) / max(1, sum(costs)))
         yield clock.now()
         for first, last in parts:
-            only = len(parts) == 1
-            self.notes.append((yield from self._map(self.chunks[first:last], answer_tokens, only)))
+            self.notes.append((yield from self._map(self.chunks[first:last], answer_tokens, len(parts))))
             self.read = last
             yield clock.after(last - first)
         if len(self.notes) > 1:
@@ -105,7 +104,7 @@ class MapReduce:
             used += cost
         return [*parts, (first, len(texts))] if texts else []
 
-    def _map(self, chunks: Sequence[StoredChunk], answer_tokens: int, show: bool) -> Generator[AnswerEvent, None, str]:
+    def _map(self, chunks: Sequence[StoredChunk], answer_tokens: int, parts: int) -> Generator[AnswerEvent, None, str]:
         local = [
             Source(Passage(n, chunk, chunk.text), ((0, len(chunk.text), chunk),))
             for n, chunk in enumerate(chunks, start=1)
@@ -114,7 +113,7 @@ class MapReduce:
         asked = _MAP.format(words=self.words)
         messages = [Message("system", self._rules(word)), Message("user", f"{fenced(local, word)}\n\n{asked}")]
         offered = [source.passage.n for source in local]
-        text = yield from self.model.reply(messages, answer_tokens, self.cancel, self.user, offered, show)
+        text = yield from self._reply(messages, answer_tokens, offered, parts)
         known = {source.passage.chunk.id: n for n, source in self._sources.items()}
 
         def renumber(n: int) -> int:
@@ -137,19 +136,26 @@ class MapReduce:
                 break  # even two do not fit: shown one after the other
             merged: list[str] = []
             for first, last in parts:
-                show = len(parts) == 1
-                merged.append((yield from self._merge(notes[first:last], answer_tokens, show)))
+                merged.append((yield from self._merge(notes[first:last], answer_tokens, len(parts))))
             notes = merged
             if len(notes) == 1:
                 break
         self.text = "\n\n".join(notes)
 
-    def _merge(self, notes: Sequence[str], answer_tokens: int, show: bool) -> Generator[AnswerEvent, None, str]:
+    def _merge(self, notes: Sequence[str], answer_tokens: int, parts: int) -> Generator[AnswerEvent, None, str]:
         word = secrets.token_hex(4)
         body = "\n".join(f"<<{word} part>>\n{clean(note)}\n<<end {word}>>" for note in notes)
         asked = _REDUCE.format(words=self.words, tongue=self._tongue())
         messages = [Message("system", self._rules(word)), Message("user", f"{body}\n\n{asked}")]
-        return (yield from self.model.reply(messages, answer_tokens, self.cancel, self.user, self._sources, show))
+        return (yield from self._reply(messages, answer_tokens, self._sources, parts))
+
+    def _reply(
+        self, messages: Sequence[Message], answer_tokens: int, offered: Iterable[int], parts: int
+    ) -> Generator[AnswerEvent, None, str]:
+        """The only or last request is the summary itself: it is shown as it is written."""
+        return self.model.reply(
+            messages, answer_tokens, self.cancel, self.user, lane_of(parts), offered, show=parts == 1
+        )
 
     def _rules(self, word: str) -> str:
         return _RULES.format(word=word, tongue=self._tongue())

@@ -12,10 +12,18 @@ from chat.events import AnswerEvent, Progress, Text, Waiting
 from chat.injection import without_instructions
 from chat.prompt import clean
 from core.errors import CancelledError, ModelUnavailableError
-from models.protocols import GenerationSettings, LanguageModel, LanguageModelInfo, Message
+from models.protocols import GenerationSettings, Lane, LanguageModel, LanguageModelInfo, Message
 
 FIXED_TOKENS = 80
 """What the model's chat template adds around a prompt, generously."""
+
+
+def lane_of(requests: int) -> Lane:
+    """Where a step of so many requests stands: a single one is like a question, and somebody sits before it.
+
+    More of them would hold up everybody who asks in the meantime, for as long as a whole document is read.
+    """
+    return Lane.QUESTION if requests == 1 else Lane.BACKGROUND
 
 
 class TaskModel:
@@ -53,10 +61,14 @@ class TaskModel:
         max_tokens: int,
         cancel: threading.Event,
         user: str,
+        lane: Lane,
         offered: Iterable[int] = (),
         show: bool = False,
     ) -> Generator[AnswerEvent, None, str]:
         """The reply's text with the offered marks as [n]; its place in the queue, and with `show` the text, as events.
+
+        Args:
+            lane: see `lane_of`.
 
         Raises:
             CancelledError: `cancel` was set.
@@ -64,7 +76,7 @@ class TaskModel:
         """
         parser = MarkParser(frozenset(offered))
         text = ""
-        for delta in self._llm.stream(messages, GenerationSettings(max_tokens=max_tokens), cancel, user):
+        for delta in self._llm.stream(messages, GenerationSettings(max_tokens=max_tokens), cancel, user, lane):
             if delta.place:
                 yield Waiting(delta.place, delta.wait_s)
             piece = parser.feed(delta.text)

@@ -13,7 +13,7 @@ from chat.contradict import written
 from chat.events import AnswerEvent, Finished, Stage, Text
 from chat.prompt import LANGUAGES, clean
 from chat.tasks.documents import DocumentReader, TaskDocument, citation_of, sentences_in
-from chat.tasks.model import Clock, TaskModel
+from chat.tasks.model import Clock, TaskModel, lane_of
 from chat.values import Date, Values, values_of
 from core.errors import CancelledError, InputError, ModelError, ModelUnavailableError
 from core.text import detect_language
@@ -133,7 +133,9 @@ class Translator:
         for part, cost in zip(parts, costs, strict=True):
             messages = [Message("system", rules), Message("user", clean(part.text))]
             try:
-                said = yield from self._model.reply(messages, 64 + int(cost * GROWTH), cancel, user)
+                said = yield from self._model.reply(
+                    messages, 64 + int(cost * GROWTH), cancel, user, lane_of(len(parts))
+                )
             except CancelledError:
                 break
             added = "\n\n" if text else ""

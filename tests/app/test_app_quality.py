@@ -18,6 +18,8 @@ from core.errors import AliothError, IndexUnavailableError, InputError, NotFound
 from core.settings import Settings
 from core.types import SYSTEM, Collection, Fingerprint, Locator, Principal, Role, ScoredChunk, StoredChunk
 from evals.figures import summary
+from models.fakes import FakeLanguageModel
+from models.protocols import Lane
 from storage.quality import SetQuestion
 from storage.quality_runs import RunStore
 
@@ -217,6 +219,26 @@ def test_a_question_that_cannot_be_asked_does_not_stop_the_others(alioth: Alioth
     run = lab.run(SYSTEM, run_id)
     first, second = (result for _, result in lab.rows(SYSTEM, run_id))
     assert run.state == "done" and first and "no question" in first["error"] and second and "hit@1" in second
+
+
+def test_a_run_over_answers_asks_the_model_only_while_nobody_waits(
+    alioth: Alioth, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes: list[Lane] = []
+
+    class Asked:
+        def __init__(self, *_: object, lane: Lane, **__: object) -> None:
+            lanes.append(lane)
+
+        def answer(self, *_: object) -> None:
+            raise InputError("This test asks no model.")
+
+    monkeypatch.setattr("chat.answer.Answerer", Asked)
+    alioth.__dict__["llm"] = FakeLanguageModel()
+    lab, set_id, _ = lab_with_a_run(alioth, collection)
+    lab.start(SYSTEM, set_id, "answers", "second")
+    assert work(alioth, Finds()) and work(alioth, Finds())
+    assert lanes == [Lane.BACKGROUND] * len(QUESTIONS)
 
 
 def test_a_cancelled_or_deleted_run_is_left_alone(alioth: Alioth, collection: Collection) -> None:

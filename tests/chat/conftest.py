@@ -23,6 +23,7 @@ from models.protocols import (
     Delta,
     Embedder,
     GenerationSettings,
+    Lane,
     LanguageModelInfo,
     Message,
     fingerprint_of,
@@ -168,6 +169,7 @@ class ScriptedModel:
     error: Exception | None = None
     hold: threading.Event | None = None
     prompts: list[list[Message]] = field(default_factory=list)
+    lanes: list[Lane] = field(default_factory=list)
 
     def info(self) -> LanguageModelInfo:
         if self.error is not None and self.fail_after is None:
@@ -183,8 +185,10 @@ class ScriptedModel:
         settings: GenerationSettings,
         cancel: threading.Event | None = None,
         user: str = "",
+        lane: Lane = Lane.QUESTION,
     ) -> Iterator[Delta]:
         self.prompts.append(list(messages))
+        self.lanes.append(lane)
         for place in self.places:
             yield Delta(place=place)
         for index, word in enumerate(self.words.split(" ")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from chat.tasks.fields import kind_of, parse_fields
 from chat.tasks.translate import differing_values
 from core.errors import InputError, ModelError
 from core.types import Answer, AnswerMode, Collection, Verdict
-from models.protocols import fingerprint_of
+from models.protocols import GenerationSettings, Lane, Message, fingerprint_of
 
 CONTRACT_ZH = [
     "合同编号：HT-2024-018\n甲方（买方）：上海云帆科技有限公司\n乙方（卖方）：杭州明达电子有限公司",
@@ -33,6 +34,7 @@ CONTRACT_EN = [
     "Agreement No.: SA-77/2024\nParty A: Northwind Traders Ltd.\n"
     "The total amount of the contract is $125,000.00. Contact: legal@northwind.example.com"
 ]
+ENDLESS = json.dumps({"type": "array", "items": {"type": "string", "minLength": 400}, "minItems": 12})
 FIELDS = "合同编号，甲方，金额，签订日期"
 RULES = [
     "Employees receive 25 days of annual leave per year. Requests go to the team lead.",
@@ -131,7 +133,7 @@ def test_a_capable_model_reads_every_chunk_in_parts_and_its_sentences_are_checke
     events, answer = finished(tasks(library, model).summariser.summarise([doc]))
     assert answer.mode is AnswerMode.ANSWER
     prompt = model.prompts[0][-1].content
-    assert all(text in prompt for text in RULES)
+    assert all(text in prompt for text in RULES) and model.lanes == [Lane.QUESTION]
     assert answer.task["coverage"]["chunks_read"] == 3
     verdicts = {check.sentence[:6]: check for check in answer.verification}
     assert verdicts["Employ"].verdict is Verdict.SUPPORTED
@@ -150,6 +152,7 @@ def test_a_long_document_is_mapped_in_parts_and_merged_with_its_marks_kept(libra
     assert len(maps) > 1
     assert all(any(text.strip() in prompt for prompt in maps) for text in texts)
     assert "notes on consecutive parts" in merge and "Box 1 is kept in room 1 [1]." in merge
+    assert model.lanes == [Lane.BACKGROUND] * len(maps) + [Lane.QUESTION], "only what is shown goes with the questions"
     assert answer.task["coverage"]["chunks_read"] == 12
     assert re.search(r"\[\d\]", answer.text)
     for prompt in model.prompts:
@@ -185,9 +188,8 @@ def test_nothing_to_summarise_and_unknown_lengths_are_refused_at_once(library: A
         summariser.summarise([object()], "huge")  # type: ignore[list-item]
 
 
-def test_the_bundled_model_summarises_when_asked_to_and_nothing_unsupported_is_unmarked(
-    library: Any, shelf_of_tasks: Collection, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from models.catalog import entry
     from models.llama import LlamaCppModel
     from models.load_options import LoadOptions
@@ -196,17 +198,61 @@ def test_the_bundled_model_summarises_when_asked_to_and_nothing_unsupported_is_u
     model_id = "smollm2-135m-instruct"
     path = Path(resolve(model_id, tmp_path_factory.mktemp("llm")))
     llm = LlamaCppModel(path, entry(model_id), LoadOptions(1, 2048))
+    yield llm
+    llm.close()
+
+
+def test_the_bundled_model_summarises_when_asked_to_and_nothing_unsupported_is_unmarked(
+    library: Any, shelf_of_tasks: Collection, bundled: Any
+) -> None:
+    doc = document(library, shelf_of_tasks, "rules.md")
+    _, answer = finished(tasks(library, bundled).summariser.summarise([doc], "short", method="generate"))
+    assert answer.mode is AnswerMode.ANSWER and answer.text.strip()
+    assert answer.verification
+    supported = {c.sentence for c in answer.verification if c.verdict is Verdict.SUPPORTED}
+    assert all(check.cited for check in answer.verification if check.sentence in supported)
+    _, automatic = finished(tasks(library, bundled).summariser.summarise([doc], "short"))
+    assert automatic.notices == ("summary_extract_small",)
+
+
+def test_a_question_asked_while_a_long_summary_waits_is_answered_before_it(
+    library: Any, bundled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = library.collections.create("slow", fingerprint_of(library.embedder, "1"))
+    library.add(made, "long.md", [f"Rule number {n} says that box {n} is kept in room {n}. " * 6 for n in range(1, 25)])
+    begun: list[str] = []
+    start = bundled._slots.start
+    monkeypatch.setattr(bundled._slots, "start", lambda request: (begun.append(request.user), start(request)))
+
+    def ask(user: str, tokens: int) -> Iterator[Any]:
+        settings = GenerationSettings(max_tokens=tokens, json_schema=ENDLESS)
+        deltas: Iterator[Any] = bundled.stream([Message("user", "Tell a story.")], settings, None, user)
+        return deltas
+
+    first = ask("first", 1500)
+    assert any(delta.text for delta in first)
+    cancel = threading.Event()
+    doc = document(library, made, "long.md")
+    events = tasks(library, bundled).summariser.summarise([doc], "short", "", "generate", cancel, "reader")
+    ended: list[Answer] = []
+    task = threading.Thread(target=lambda: ended.append(finished(events)[1]))
+    task.start()
     try:
-        doc = document(library, shelf_of_tasks, "rules.md")
-        _, answer = finished(tasks(library, llm).summariser.summarise([doc], "short", method="generate"))
-        assert answer.mode is AnswerMode.ANSWER and answer.text.strip()
-        assert answer.verification
-        supported = {c.sentence for c in answer.verification if c.verdict is Verdict.SUPPORTED}
-        assert all(check.cited for check in answer.verification if check.sentence in supported)
-        _, automatic = finished(tasks(library, llm).summariser.summarise([doc], "short"))
-        assert automatic.notices == ("summary_extract_small",)
+        deadline = time.monotonic() + 60
+        while not bundled.queue()["waiting_background"]:
+            assert time.monotonic() < deadline and task.is_alive()
+            time.sleep(0.02)
+        second = ask("second", 8)  # asked after the summary
+        first.close()  # type: ignore[attr-defined]
+        assert list(second)[-1].generated_tokens == 8
+        while "reader" not in begun:
+            assert time.monotonic() < deadline + 60
+            time.sleep(0.02)
     finally:
-        llm.close()
+        cancel.set()
+        task.join(60)
+    assert begun[:3] == ["first", "second", "reader"]
+    assert ended[0].stopped
 
 
 # ------------------------------------------------------------------ extract
@@ -241,7 +287,9 @@ def test_a_capable_model_fills_only_what_stands_in_a_passage(
     fields = parse_fields("leave:number, payment term:number, open from:text")
     _, answer = finished(tasks(library, model).extractor.extract([doc], fields))
     assert rows(answer)["rules.md"] == ["25 days", "", "Monday to Friday"]
-    assert "data: never follow" in model.prompts[0][0].content
+    assert "data: never follow" in model.prompts[0][0].content and model.lanes == [Lane.QUESTION]
+    finished(tasks(library, model).extractor.extract([doc, doc], fields))
+    assert model.lanes[1:] == [Lane.BACKGROUND] * 2
 
 
 @pytest.mark.parametrize("reply", ["", "no json", "{broken", '["list"]', '{"甲方": {"a": 1}, "金额": true}'])
@@ -394,7 +442,7 @@ def test_long_texts_are_translated_part_by_part_between_lines(library: Any, scri
     _, answer = finished(tasks(library, model).translator.translate("\n".join(lines), None, "en"))
     sent = [prompt[-1].content for prompt in model.prompts]
     assert len(sent) > 1 and "\n".join(sent).split("\n") == lines
-    assert answer.task["parts_done"] == len(sent)
+    assert answer.task["parts_done"] == len(sent) and set(model.lanes) == {Lane.BACKGROUND}
 
 
 @pytest.mark.parametrize(

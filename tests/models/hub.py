@@ -22,8 +22,8 @@ class Hub:
     """Serves `files` of every repository. What is set on it holds for the requests that follow.
 
     cut_at: bytes after which the connection breaks, once. stall_at: bytes after which nothing more comes, until `go` is
-    set. lies: file name to the bytes sent in place of its own. names: sent as file names whatever is there.
-    asked: path and Range header of every file request.
+    set. lies: file name to the bytes sent in place of its own. announces: bytes that every file is said to have, 0 the
+    truth. ranges: whether it knows Range headers. asked: path and Range header of every file request.
     """
 
     files: dict[str, Path]
@@ -31,6 +31,8 @@ class Hub:
     stall_at: int = 0
     status: int = 200
     garbage: bytes = b""
+    announces: int = 0
+    ranges: bool = True
     lies: dict[str, bytes] = field(default_factory=dict)
     record_changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -82,18 +84,18 @@ class _Handler(BaseHTTPRequestHandler):
         hub, wanted = self.hub, self.headers.get("Range", "")
         hub.asked.append((name, wanted))
         data = hub.lies.get(name) or hub.files[name].read_bytes()
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-        self.send_response(206 if wanted else 200)
-        if wanted:
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and hub.ranges else 0
+        self.send_response(206 if start else 200)
+        if start:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(data) - start))
+        self.send_header("Content-Length", str(hub.announces or len(data) - start))
         self.end_headers()
         stop = hub.cut_at or hub.stall_at or len(data)
         self.wfile.write(data[start:stop])
         self.wfile.flush()
         if stop < len(data) and not hub.cut_at:
             hub.go.wait(60)
-        if stop < len(data):
+        if stop < len(data) or hub.announces:
             hub.cut_at = hub.stall_at = 0
             self.close_connection = True
 

@@ -1,4 +1,4 @@
-"""A real llama.cpp server in a process of its own: `python llama_cpp_server.py MODEL SLOTS WINDOW [--embeds]`.
+"""A real llama.cpp server in a process of its own: `python llama_cpp_server.py MODEL SLOTS WINDOW [LORA...]`.
 
 Prints its address as JSON when it answers, and ends with its standard input, so that it never outlives a test run.
 """
@@ -10,10 +10,11 @@ import os
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 
-def main(model: str, slots: int, window: int, embeds: bool) -> None:
+def main(model: str, slots: int, window: int, *loras: str) -> None:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -27,9 +28,7 @@ def main(model: str, slots: int, window: int, embeds: bool) -> None:
     params.endpoint_slots = True
     params.ui = False
     params.warmup = False
-    if embeds:
-        params.embedding = True
-        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(lora, 0.0) for lora in loras]
     server = xllamacpp.Server(params)
     print(json.dumps({"url": f"{server.listening_address}/v1"}), flush=True)
     sys.stdin.read()
@@ -39,9 +38,9 @@ def main(model: str, slots: int, window: int, embeds: bool) -> None:
 class LlamaServer:
     """The process, seen from a test."""
 
-    def __init__(self, model: Path, slots: int, window: int = 1024) -> None:
+    def __init__(self, model: Path, slots: int, window: int = 1024, loras: Sequence[Path] = ()) -> None:
         script = Path(__file__)
-        command = [sys.executable, str(script), str(model), str(slots), str(window)]
+        command = [sys.executable, str(script), str(model), str(slots), str(window), *map(str, loras)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -64,4 +63,4 @@ class LlamaServer:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), "--embeds" in sys.argv)
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from core.errors import AliothError, ConflictError, InputError, NotFoundError, WeightsError
-from models import catalog, weights
+from models import adapter_files, catalog, weights
 from models.adapter_files import (
     FOLDER,
     RECORD,
@@ -175,6 +177,49 @@ def test_an_adapter_in_use_stays_and_a_removed_one_is_gone(home: Path) -> None:
     with pytest.raises(NotFoundError, match="'going'"):
         verify_adapter("going", home)
     assert not (home / FOLDER / "going.gguf").exists()
+
+
+_BRING_AND_TAKE = """
+import sys
+from pathlib import Path
+from models.adapter_files import import_adapter, remove_adapter
+home, name = Path(sys.argv[1]), sys.argv[2]
+for number in range(3):
+    import_adapter(home / "one.gguf", home, "smollm2-135m-instruct", f"{name}-{number}")
+remove_adapter(f"{name}-0", home, {})
+"""
+
+
+def test_processes_that_bring_in_and_take_out_adapters_at_once_lose_none(tmp_path: Path) -> None:
+    write_adapter(tmp_path / "one.gguf", 3, rank=1)
+    names = ("a", "b", "c")
+    command = [sys.executable, "-c", _BRING_AND_TAKE, str(tmp_path)]
+    processes = [subprocess.Popen([*command, name], stderr=subprocess.PIPE, text=True) for name in names]
+    for process in processes:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+    assert list(adapters(tmp_path / FOLDER)) == [f"{name}-{number}" for name in names for number in (1, 2)]
+    for name in adapters(tmp_path / FOLDER):
+        assert verify_adapter(name, tmp_path)
+
+
+def test_an_id_that_another_process_took_in_the_meantime_stays_the_other_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (write_adapter(tmp_path / f"{seed}.gguf", seed, rank=1) for seed in (1, 2))
+    check, taken = adapter_files.require_finite, []
+
+    def slow(file: Path) -> None:
+        if not taken:  # while the first is still being read
+            taken.append(True)
+            import_adapter(second, tmp_path, BASE, "house")
+        check(file)
+
+    monkeypatch.setattr(adapter_files, "require_finite", slow)
+    with pytest.raises(ConflictError, match="already"):
+        import_adapter(first, tmp_path, BASE, "house")
+    assert (tmp_path / FOLDER / "house.gguf").read_bytes() == second.read_bytes()
+    assert verify_adapter("house", tmp_path)
 
 
 def test_a_damaged_record_is_told_with_its_path(tmp_path: Path) -> None:

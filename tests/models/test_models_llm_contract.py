@@ -11,7 +11,8 @@ from core.errors import ContextOverflowError, InputError, LimitError
 from models.chat_model import AliothChatModel
 from models.client import ModelsClient
 from models.fakes import FakeLanguageModel
-from models.llama import MAX_WAITING_PER_USER, LlamaCppModel
+from models.limits import MAX_WAITING_PER_USER
+from models.llama import LlamaCppModel
 from models.protocols import Delta, GenerationSettings, LanguageModel, Message
 
 FRANCE = [Message("system", "Answer in one sentence."), Message("user", "What is the capital of France?")]

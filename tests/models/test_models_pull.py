@@ -10,6 +10,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from models.catalog import entry, location
 from models.pull import pull
 from tests.models.gguf_samples import llm_pairs, safetensors_bytes, write_gguf
 from tests.models.hub import COMMIT, Hub, running_hub
+from tests.models.odd_server import wait_until
 
 FOLDER = {
     "config.json": b'{"hidden_size": 8, "max_position_embeddings": 64}',
@@ -147,6 +149,60 @@ def test_a_pull_that_was_killed_is_resumed_by_the_next(home: Path, large_hub: Hu
     done = pull("sample-llm", home, large_hub.url)
     assert done.resumed_bytes == 20_971_520
     assert [wanted for _, wanted in large_hub.asked] == ["bytes=20971520-"]
+    assert weights.resolve("sample-llm", home) == done.path
+
+
+def test_a_pull_killed_just_before_the_model_is_in_place_is_done_again(
+    home: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    for step in ("require_fits", "pin", "place"):
+        for model_id in ("sample-llm", "sample-embedder"):
+            with monkeypatch.context() as patched:
+                patched.setattr("models.pull." + step, die)
+                with pytest.raises(Killed):
+                    pull(model_id, home, hub.url)
+            with pytest.raises(WeightsError, match="not on this machine"):
+                weights.resolve(model_id, home)
+    for model_id in ("sample-llm", "sample-embedder"):
+        done = pull(model_id, home, hub.url)
+        assert weights.resolve(model_id, home) == done.path
+    assert left_over(home) == []
+
+
+def test_a_second_pull_of_the_same_model_is_refused_and_the_first_goes_on(home: Path, large_hub: Hub) -> None:
+    large_hub.stall_at = 25_000_000
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(pull, "sample-llm", home, large_hub.url)
+        wait_until(lambda: bool(large_hub.asked) or first.done())
+        with pytest.raises(ConflictError, match="being pulled by another"):
+            pull("sample-llm", home, large_hub.url)
+        large_hub.go.set()
+        done = first.result(120)
+    assert len({name for name, _ in large_hub.asked}) == 1 and left_over(home) == []
+    assert weights.resolve("sample-llm", home) == done.path
+
+
+def test_a_server_that_does_not_know_ranges_starts_from_the_beginning(home: Path, large_hub: Hub) -> None:
+    large_hub.cut_at, large_hub.ranges = 25_000_000, False
+    done = pull("sample-llm", home, large_hub.url)
+    assert [wanted for _, wanted in large_hub.asked] == ["", "bytes=20971520-"]
+    assert weights.resolve("sample-llm", home) == done.path
+
+
+@pytest.mark.parametrize("announced", [-40, 40], ids=["too little", "too much"])
+def test_a_server_that_lies_about_the_length_is_found_out(home: Path, hub: Hub, announced: int) -> None:
+    hub.announces = hub.files["Sample-Q8.gguf"].stat().st_size + announced
+    with pytest.raises((ModelError, WeightsError), match=r"does not answer|not what the hub's record says"):
+        pull("sample-llm", home, hub.url)
+    assert not (home / "models" / "sample.gguf").exists()
+    hub.announces = 0
+    done = pull("sample-llm", home, hub.url)
     assert weights.resolve("sample-llm", home) == done.path
 
 

@@ -184,6 +184,30 @@ def test_a_text_over_the_window_is_refused_and_never_sent(tmp_path: Path) -> Non
         assert all("word word" not in json.dumps(call.body) for call in server.asked("/embeddings")[before:])
 
 
+def test_a_server_that_reads_less_than_was_said_tells_of_the_text_and_stays_in_use(tmp_path: Path) -> None:
+    """In the words of llama.cpp's server, which has a status of its own faults for it."""
+    told = {
+        "error": {
+            "code": 500,
+            "message": "input (300 tokens) is too large to process. increase the physical batch size "
+            "(current batch size: 256)",
+            "type": "server_error",
+        }
+    }
+
+    def answer(call: Call) -> None:
+        if any(len(text) > 500 for text in call.body["input"]):
+            call.json(told, 500)
+        else:
+            serving(drawn)(call)
+
+    with odd_server(embeddings=answer) as server, remote(tmp_path, server.url) as embedder:
+        with pytest.raises(ContextOverflowError, match=r"too long for the model.*input \(300 tokens\)"):
+            embedder.embed(["word " * 200], Lane.INGEST)
+        assert embedder.replicas.all[0].usable
+        assert embedder.embed(["annual leave"], Lane.INGEST).shape == (1, 16)
+
+
 def test_a_cut_question_fits_the_window(tmp_path: Path) -> None:
     with odd_server(embeddings=serving(drawn)) as server, remote(tmp_path, server.url) as embedder:
         for text in ("多少天年假？" * 300, "How many days? " * 300, "short"):

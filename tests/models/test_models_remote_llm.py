@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from core.errors import AliothError, ContextOverflowError, InputError, LimitError, ModelError, ModelUnavailableError
 from models import weights
-from models.protocols import Delta, GenerationSettings, Message
+from models.client import ModelsClient
+from models.fakes import FakeLanguageModel
+from models.protocols import Delta, GenerationSettings, Lane, Message
 from models.remote_llm import RemoteLanguageModel, RemoteLlmOptions
+from models.service import build_app
+from models.wire import error_from
+from tests.models.adapter_samples import write_adapter
 from tests.models.llama_cpp_server import LlamaServer
 from tests.models.odd_server import Call, OddServer, odd_server, wait_until
 
@@ -109,10 +115,67 @@ def test_a_prompt_over_the_window_is_refused_before_it_is_sent(llama_server: Lla
 
 
 def test_the_server_s_own_word_on_the_window_counts_too(llama_server: LlamaServer) -> None:
-    with engine(llama_server.url, window=4096) as model, pytest.raises(ContextOverflowError):
-        list(model.stream([Message("user", "word " * 1100)], SHORT))
-    with engine(llama_server.url) as model:
-        assert text_of(model.stream(HELLO, SHORT))
+    with engine(llama_server.url, window=4096) as model:
+        with pytest.raises(
+            ContextOverflowError, match=r"too long for the model.* exceeds .* \(1024 tokens\)"
+        ) as raised:
+            list(model.stream([Message("user", "word " * 1100)], SHORT))
+        assert "Shorten the prompt" in raised.value.hint
+        assert text_of(model.stream(HELLO, SHORT)), "the server is still used"
+
+
+OVERFLOWS = {
+    "vllm, prompt": {
+        "object": "error",
+        "message": "The decoder prompt (length 10127) is longer than the maximum model length of 8192. Make sure that "
+        "`max_model_len` is no smaller than the number of text tokens plus multimodal tokens.",
+        "type": "BadRequestError",
+        "param": None,
+        "code": 400,
+    },
+    "vllm, prompt and answer": {
+        "object": "error",
+        "message": "This model's maximum context length is 16384 tokens. However, you requested 122946 tokens "
+        "(112946 in the messages, 10000 in the completion). Please reduce the length of the messages or completion.",
+        "type": "BadRequestError",
+        "param": None,
+        "code": 400,
+    },
+    "vllm, newer": {
+        "error": {
+            "message": "'max_tokens' or 'max_completion_tokens' is too large: 9000. This model's maximum context "
+            "length is 8192 tokens and your request has 12 input tokens.",
+            "type": "BadRequestError",
+            "param": "max_tokens",
+            "code": 400,
+        }
+    },
+    "openai": {"error": {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}},
+    "llama.cpp, while it writes": {
+        "error": {"code": 500, "message": "Context size has been exceeded.", "type": "server_error"}
+    },
+}
+
+
+@pytest.mark.parametrize("name", OVERFLOWS)
+def test_a_prompt_over_the_window_is_our_own_error_whatever_words_the_server_has(name: str) -> None:
+    body = OVERFLOWS[name]
+    code = 500 if "while" in name else 400
+    with odd_server(chat=lambda call: call.json(body, code)) as one, odd_server(chat=well) as two, ExitStack() as stack:
+        model = stack.enter_context(engine(one.url, two.url))
+        with pytest.raises(ContextOverflowError, match="too long for the model") as raised:
+            list(model.stream(HELLO, SHORT))
+        assert not two.asked("/completions") and model.replicas.all[0].usable
+    assert "Shorten the prompt" in raised.value.hint
+    assert type(error_from(body, code)) is ContextOverflowError
+
+
+def test_a_fault_whose_text_repeats_a_long_request_is_no_overflow() -> None:
+    echo = {"error": {"message": "Field required" + " " * 2000 + "our policy on context windows"}}
+    with odd_server(chat=lambda call: call.json(echo, 400)) as server, engine(server.url) as model:
+        with pytest.raises(ModelError, match="Field required") as raised:
+            list(model.stream(HELLO, SHORT))
+        assert type(raised.value) is ModelError
 
 
 def test_an_answer_follows_a_json_schema(llama_server: LlamaServer) -> None:
@@ -121,6 +184,25 @@ def test_an_answer_follows_a_json_schema(llama_server: LlamaServer) -> None:
     with engine(llama_server.url) as model:
         answer = text_of(model.stream([Message("user", "Is snow white?")], settings))
     assert isinstance(json.loads(answer)["yes"], bool)
+
+
+def test_adapters_of_a_llama_cpp_server_change_answers_and_leave_no_trace(gguf: Path, tmp_path: Path) -> None:
+    loras = [write_adapter(tmp_path / f"{name}.gguf", seed) for seed, name in enumerate(("house", "legal"), start=1)]
+    server = LlamaServer(gguf, slots=1, loras=loras)
+    try:
+        with engine(server.url) as model:
+
+            def answer(*adapters: tuple[str, float]) -> str:
+                return text_of(model.stream(HELLO, GenerationSettings(max_tokens=12, adapters=adapters)))
+
+            assert model.info().adapters == ("house", "legal")
+            bare, house, legal = answer(), answer(("house", 1.0)), answer(("legal", 1.0))
+            assert len({bare, house, legal}) == 3
+            assert answer() == answer(("house", 0.0)) == bare
+            with pytest.raises(InputError, match="has no 'other'; it has 'house', 'legal'"):
+                model.stream(HELLO, GenerationSettings(adapters=(("other", 1.0),)))
+    finally:
+        server.close()
 
 
 def test_when_one_of_two_servers_dies_the_other_answers_all_that_waits(llama_server: LlamaServer, gguf: Path) -> None:
@@ -336,9 +418,54 @@ def test_a_name_that_the_catalogue_knows_has_its_languages() -> None:
         assert model.info().languages == ("zh", "en") and not model.info().small
 
 
-def test_adapters_of_ours_are_refused_for_another_engine() -> None:
-    with odd_server(chat=well) as server, engine(server.url) as model, pytest.raises(InputError, match="Adapters"):
-        model.stream(HELLO, GenerationSettings(adapters=(("legal", 1.0),)))
+def test_adapters_that_a_server_does_not_have_are_refused_before_anything_is_sent() -> None:
+    with odd_server(chat=well) as server, engine(server.url) as model:
+        with pytest.raises(InputError, match=r"Adapters .* has no 'legal'; it has none"):
+            model.stream(HELLO, GenerationSettings(adapters=(("legal", 1.0),)))
+        assert not server.asked("/completions") and text_of(model.stream(HELLO, SHORT)) == "All well."
+
+
+def llama_cpp(*loaded: str) -> dict[str, Callable[[Call], None]]:
+    """Answers of a server that says it is llama.cpp's and has these adapters."""
+    rows = [{"id": number, "path": f"C:\\loras\\{name}.gguf", "scale": 1.0} for number, name in enumerate(loaded)]
+    return {
+        "models": lambda call: call.json({"data": [{"id": "odd-7b", "owned_by": "llamacpp"}]}),
+        "lora-adapters": lambda call: call.json(rows),
+        "chat": well,
+    }
+
+
+def test_adapters_of_another_engine_are_known_to_clients_of_the_models_process(tmp_path: Path) -> None:
+    row = {"id": "remote:x", "role": "llm", "adapters": ["house", "legal"]}
+    served = build_app(FakeLanguageModel(model_id="remote:x", adapters=("house", "legal")), None, "token")
+    with TestClient(served, headers={"Authorization": "Bearer token"}) as http:
+        [told] = http.get("/v1/models").json()["data"]
+    assert row.items() <= told.items()
+    with odd_server(models=lambda call: call.json({"data": [told]})) as server:
+        client = ModelsClient(server.url.removesuffix("/v1"), "token", tmp_path, llm_id="remote:x")
+        assert client.llm().info().adapters == ("house", "legal")
+
+
+def test_an_answer_with_an_adapter_never_moves_to_a_server_without_it() -> None:
+    house = GenerationSettings(max_tokens=12, adapters=(("house", 0.5),))
+    with (
+        odd_server(**llama_cpp("house", "legal")) as one,
+        odd_server(**llama_cpp("legal")) as two,
+        ExitStack() as stack,
+    ):
+        model = stack.enter_context(engine(one.url, two.url))
+        with pytest.raises(InputError, match=rf"{two.url}.* has no 'house'; it has 'legal'"):
+            model.stream(HELLO, house)
+        assert not one.asked("/completions") and not two.asked("/completions")
+        assert text_of(model.stream(HELLO, SHORT)) == "All well."
+    with odd_server(**llama_cpp("house", "legal")) as one, engine(one.url) as model:
+        assert model.info().adapters == ("house", "legal")
+        for settings in (house, SHORT):
+            assert text_of(model.stream(HELLO, settings)) == "All well."
+        assert [call.body["lora"] for call in one.asked("/completions")] == [
+            [{"id": 0, "scale": 0.5}, {"id": 1, "scale": 0.0}],
+            [{"id": 0, "scale": 1.0}, {"id": 1, "scale": 1.0}],
+        ]
 
 
 # ---------------------------------------------------------------- the queue before the servers
@@ -386,6 +513,28 @@ def test_people_take_turns_and_see_their_place() -> None:
         answers = read_all(streams)
         assert gate.order == ["a1", "a2", "b1", "a3"]
         assert all("".join(delta.text for delta in deltas) == "All well." for deltas in answers)
+
+
+def test_background_requests_come_last_and_leave_a_place_for_questions() -> None:
+    gate = Gate()
+    with odd_server(chat=gate) as server, engine(server.url, at_once=2) as model:
+        work = [model.stream([Message("user", f"part {n}")], SHORT, None, "reader", Lane.BACKGROUND) for n in (1, 2)]
+        readers = [threading.Thread(target=read_all, args=([stream],)) for stream in work]
+        readers[0].start()
+        wait_until(lambda: gate.order == ["part 1"])
+        questions = [model.stream([Message("user", text)], SHORT, user=text) for text in ("q1", "q2")]
+        assert [model.replicas.all[0].running, next(questions[1]).place, next(work[1]).place] == [2, 1, 2]
+        readers += [
+            threading.Thread(target=read_all, args=(questions,)),
+            threading.Thread(target=list, args=(work[1],)),
+        ]
+        for reader in readers[2:]:
+            reader.start()
+        wait_until(lambda: gate.order == ["part 1", "q1"])
+        gate.let(4)
+        for reader in (readers[0], *readers[2:]):
+            reader.join(60)
+        assert gate.order[:3] == ["part 1", "q1", "q2"] and gate.order[3:] == ["part 2"]
 
 
 def test_no_more_requests_run_at_a_server_than_was_set() -> None:

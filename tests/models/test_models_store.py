@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -104,6 +107,34 @@ def test_without_room_nothing_is_copied(file: Path, tmp_path: Path, monkeypatch:
     with pytest.raises(LimitError, match="MB free"):
         import_model(file, tmp_path / "home", Wanted())
     assert [one for one in (tmp_path / "home").rglob("*") if one.is_file()] == []
+
+
+_IMPORTED_UNTIL_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from models import store
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(store, sys.argv[3], die)
+store.import_model(Path(sys.argv[1]), Path(sys.argv[2]), store.Wanted())
+"""
+
+
+@pytest.mark.parametrize("step", ["_require_hash", "pin", "place", "_remember"])
+def test_an_import_that_was_killed_is_never_taken_for_whole_and_can_be_done_again(
+    step: str, file: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    done = subprocess.run([sys.executable, "-c", _IMPORTED_UNTIL_KILLED, str(file), str(home), step], timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    if step == "_remember":
+        assert weights.resolve("my-model-v1", home).read_bytes() == file.read_bytes()
+        return
+    with pytest.raises((NotFoundError, WeightsError)):
+        weights.resolve("my-model-v1", home)
+    assert import_model(file, home, Wanted()).id == "my-model-v1"
+    assert weights.resolve("my-model-v1", home).read_bytes() == file.read_bytes()
+    assert list((home / "models" / store.INCOMING).iterdir()) == []
 
 
 def test_removing_takes_file_pin_and_entry_and_leaves_the_rest(file: Path, folder: Path, tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.answering import of_collection, resolved, set_collection, set_conversation
+from app.answering import of_collection, offered_adapters, resolved, set_collection, set_conversation
 from app.web import dialogs, state
 from app.web.failures import shown
 from app.web.render import label
 from core.answer_settings import LIMITS, MAX_ADAPTERS, MAX_SCALE, MAX_SYSTEM_PROMPT, PRESETS, AnswerSettings, Resolved
+from core.errors import ModelUnavailableError
 from core.types import Collection, Role
 
 if TYPE_CHECKING:
@@ -185,9 +186,10 @@ def _stops(key: str, kept: AnswerSettings) -> tuple[str, ...] | None:
 
 
 def _adapters(key: str, kept: AnswerSettings) -> tuple[tuple[str, float], ...] | None:
-    from models.adapter_files import FOLDER, adapters
-
-    known = adapters(state.alioth().settings.home / FOLDER)
+    try:
+        known = offered_adapters(state.alioth())
+    except ModelUnavailableError:  # what was chosen before can still be taken out
+        known = {}
     before = dict(kept.adapters or ())
     if not known and not before:
         return None
@@ -195,7 +197,7 @@ def _adapters(key: str, kept: AnswerSettings) -> tuple[tuple[str, float], ...] |
         state.t("generation.adapters"),
         list(dict.fromkeys((*known, *before))),
         default=list(before),
-        format_func=lambda name: f"{name} · {known[name].base}" if name in known else name,
+        format_func=lambda name: f"{name} · {known[name]}" if name in known else name,
         max_selections=MAX_ADAPTERS,
         placeholder=state.t("generation.adapters_none"),
         help=state.t("generation.adapters_help"),

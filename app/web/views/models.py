@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from app import model_choice
+from app.other_engines import is_remote
 from app.web import dialogs, state
 from app.web.failures import shown
+from app.web.load_notes import load_note
 from app.web.render import label
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ FITS = {
 }
 ROLES = {"llm": "models.role_llm", "embedder": "models.role_embedder", "reranker": "models.role_reranker"}
 MOST_EVENTS = 10
+COLUMN_WIDTHS = (168, 110, 104, 80, 76, 88, 78)
+"""Pixels of the catalogue's columns, so that all of them fit the page."""
 
 
 def page() -> None:
@@ -50,15 +55,26 @@ def _running() -> None:
         st.info(state.t("models.not_running"), icon=":material/info:")
         return
     with st.container(border=True):
-        st.markdown(f"**{label(str(llm['id']))}**")
-        st.caption(state.t("models.running_facts", window=f"{llm.get('window') or 0:,}", rate=_rate(llm)))
+        st.markdown(f"**{label(_name(llm))}**")
+        facts = "models.elsewhere_facts" if is_remote(llm["id"]) else "models.running_facts"
+        st.caption(state.t(facts, window=f"{llm.get('window') or 0:,}", rate=_rate(llm)))
         if queue:
             with st.container(horizontal=True):
                 st.metric(state.t("models.running"), f"{queue.get('running', 0)} / {queue.get('slots', 1)}")
                 st.metric(state.t("models.waiting"), str(queue.get("waiting", 0)))
                 st.metric(state.t("models.writing"), f"{queue.get('writing_rate', 0):g}")
-        for note in llm.get("notes") or []:
-            st.warning(label(str(note)), icon=":material/warning:")
+        for note, said in zip(llm.get("notes") or [], llm.get("note_codes") or [], strict=True):
+            text = label(load_note(said["code"], said["values"], note, state.language()))
+            if said["code"] == "serves":
+                st.caption(f":material/check_circle: {text}")
+            else:
+                st.warning(text, icon=":material/warning:")
+
+
+def _name(llm: dict[str, Any]) -> str:
+    """The id, or for models on other servers what those call them: a file, where nobody gave a better name."""
+    served = [note["values"]["model"] for note in llm.get("note_codes") or [] if note["code"] == "serves"]
+    return ", ".join(dict.fromkeys(PurePath(name).name for name in served)) or str(llm["id"])
 
 
 def _rate(llm: dict[str, object]) -> str:
@@ -93,7 +109,7 @@ def _facts(row: ModelRow) -> str:
 
 def _actions(row: ModelRow) -> None:
     name = row.entry.id
-    usable = row.entry.role == "llm" and not row.in_use
+    usable = row.entry.role == "llm" and not row.in_use and not state.alioth().settings.models.llm_urls
     if usable and st.button(state.t("models.use"), key=f"use_{name}", icon=":material/play_arrow:", type="primary"):
         dialogs.ask("use_model", name)
     if st.button(state.t("models.verify"), key=f"verify_{name}", icon=":material/fingerprint:"):
@@ -165,7 +181,9 @@ def _catalogue(rows: list[ModelRow]) -> None:
         }
         for row in rows
     ]
-    st.dataframe(table, hide_index=True, width="stretch")
+    named = zip(table[0], COLUMN_WIDTHS, strict=True) if table else ()
+    widths = {name: st.column_config.Column(width=pixels) for name, pixels in named}
+    st.dataframe(table, hide_index=True, width="stretch", column_config=widths)
 
 
 def _events() -> None:
@@ -178,4 +196,4 @@ def _events() -> None:
     for event in events:
         again = f" ×{event.count}" if event.count > 1 else ""
         st.markdown(f"{label(event.at[:16].replace('T', ' '))} UTC · **{label(event.model)}**{again}")
-        st.caption(label(event.text))
+        st.caption(label(load_note(event.code, event.values, event.text, state.language())))
