@@ -41,7 +41,12 @@ def token_budget(window: int, answer_tokens: int, fixed: int, reading_rate: floa
 
 def single_sources(results: Sequence[ScoredChunk], most: int) -> list[Source]:
     """The first `most` chunks as they are, numbered from 1."""
-    return [_source(n, item.chunk, [item.chunk]) for n, item in enumerate(results[:most], start=1)]
+    return [whole_source(n, item.chunk) for n, item in enumerate(results[:most], start=1)]
+
+
+def whole_source(n: int, chunk: StoredChunk) -> Source:
+    """A chunk as it is."""
+    return _source(n, chunk, [chunk])
 
 
 def build_context(

@@ -2,76 +2,61 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from chat.closeness import Candidate, Similarity, candidates_of, compared, is_heading, pieces_of, text_of
 from chat.context import Source
-from chat.injection import blanked
-from chat.values import names_of, values_of
+from chat.lists import List, begins_item, list_around
+from chat.parts import LONGEST_PART, asked_parts
+from chat.tables import told
 from chat.verify import FRAMING
-from core.text import present, segment, split_sentences
-
-Similarity = Callable[[Sequence[str]], Sequence[float]]
-"""Inner products of the question with each of some texts, by an embedder that reads both."""
+from core.text import present, segment
 
 MOST_SENTENCES = 3
-MOST_COMPARED = 48
-"""Sentences, best by words, that similarity looks at: about 0.2 s of embedding."""
-CUE_WEIGHT = 0.20
-AROUND_WEIGHT = 0.35
-RANK_WEIGHT = 0.40
-SIMILARITY_WEIGHT = 0.80
 SECOND_SHARE = 0.75
-HEADING_PENALTY = 0.30
-YEAR_PENALTY = 0.30
-FEWEST_NEW = 2
-"""Words a sentence must have beside the question's own, or it only says the question again."""
+"""Of the best score, what a further sentence must have."""
+OTHER_DOCUMENT_SHARE = 0.55
+FEWEST_STRANGE = 2
+"""The same for one under a title or headings with at least so many words of the question that nothing chosen has."""
 LONGEST = 320
-_WHEN = re.compile(
-    r"\bwhen\b|what (?:year|date|time|day|month)|how long ago|何时|什么时候|哪一?年|哪一?天|几月|几号|日期|时间", re.I
-)
-_HOW_MANY = re.compile(
-    r"\bhow (?:many|much|long|old|far|large|big|often|high|tall)\b|what (?:percentage|number|amount|share)|"
-    r"多少|几[个名次家年天人岁条项种]|多[长大高远久]|比例|百分之几|金额|数量",
-    re.I,
-)
-_WHO = re.compile(r"\bwho(?:se|m)?\b|谁|哪位|何人|哪个人|姓名|叫什么", re.I)
-_ENDS = re.compile(r"[。！？；.!?;…|][\"”’」』)）\]]*$")
-_FIELD = re.compile(r"[:：|]\W*\w")
-SHORT_LINE = 60
+LONGEST_LIST = 700
+"""Characters of a list, below the sentence that leads into it, that are quoted as a whole."""
+MOST_ROWS = 12
+"""Rows of one table that are quoted where the question tells none of them from the others."""
 _CLAUSE = re.compile(r"[，,；;、：:]\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """Exact words of a passage. start/end: offsets in `source.passage.text`. score: higher is closer."""
+    """Exact words of a passage. start/end: offsets in `source.passage.text`. score: higher is closer. told: how they
+    are shown where they cannot be understood alone: rows with the names of their columns, items below what leads in."""
 
     source: Source
     start: int
     end: int
     score: float
+    told: str = ""
 
     @property
     def text(self) -> str:
         return self.source.passage.text[self.start : self.end].strip()
 
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    source: int
-    index: int
-    start: int
-    end: int
-    own: frozenset[str]
-    score: float
+    @property
+    def shown(self) -> str:
+        return self.told or self.text
 
 
 def best_quotes(
     question: str, sources: Sequence[Source], similarity: Similarity | None = None, guard: bool = True
 ) -> list[Quote]:
-    """At most three sentences in all, best first, sentences that stand side by side joined into one quote.
+    """The best three sentences or rows at most, best first, those that stand side by side joined into one quote.
+
+    What cannot be understood alone comes with what it needs: a heading with the sentence below it, a sentence that
+    leads into a list with the list, a row with the names of its columns and with the rows that the question does not
+    tell it from. A question for an article gets the whole article and nothing else.
 
     A sentence scores by the question's words in it (rare ones more), a part of those around it and in its headings,
     a figure, date or name where the question asks for one, its passage's place in the ranking, and its similarity to
@@ -80,142 +65,165 @@ def best_quotes(
     """
     tokens = list(dict.fromkeys(segment(question)))
     tokens = [token for token in tokens if token not in FRAMING] or tokens
-    candidates = _candidates(question, tokens, sources)
-    if guard:
-        candidates = _harmless(candidates, sources)
+    pieces = [pieces_of(source.passage.text) for source in sources]
+    candidates = candidates_of(question, tokens, sources, pieces, guard)
     if not candidates:
         return []
+    everything = {(c.source, c.index): c for c in candidates}
+    spans = [[(start, end) for start, end, _ in all_of] for all_of in pieces]
+    whole = [
+        [everything[part.source, at] for at in range(part.first, part.last + 1) if (part.source, at) in everything]
+        for part in asked_parts(question, sources, spans)
+    ]
+    if any(whole):
+        return [quote for part in whole for quote in _joined(part, {}, sources, tokens, LONGEST_PART)]
     if similarity is not None:
-        candidates = _compared(candidates, sources, similarity)
+        candidates = compared(candidates, tokens, sources, similarity)
     best = max(candidates, key=lambda c: (c.score, -c.source, -c.index))
-    chosen = [best]
-    covered = set(best.own)
-    for candidate in sorted(candidates, key=lambda c: (-c.score, c.source, c.index)):
-        if len(chosen) == MOST_SENTENCES or candidate.score < SECOND_SHARE * best.score:
-            break
-        if candidate not in chosen and (candidate.own - covered or not tokens):
-            chosen.append(candidate)
-            covered |= candidate.own
-    following = _after_question(best, sources, candidates)
+    chosen = [best, *_further(best, candidates, tokens)]
+    following = _after_question(best, sources, everything)
     if following is not None and following not in chosen:
         chosen = [*chosen[: MOST_SENTENCES - 1], following]
-    return _joined(chosen, sources, tokens)
+    chosen = [*chosen, *_under_headings(chosen, sources, everything)]
+    chosen = _with_rows_alike(chosen, sources, everything)
+    return _joined(*_with_lists(chosen, sources, spans, everything), sources, tokens)
 
 
-def _candidates(question: str, tokens: Sequence[str], sources: Sequence[Source]) -> list[_Candidate]:
-    rows: list[tuple[int, int, int, int, frozenset[str], frozenset[str], float]] = []
-    years = _years(question)
-    for number, source in enumerate(sources):
-        text = source.passage.text
-        chunk = source.passage.chunk
-        head = frozenset(present(f"{chunk.title} {chunk.context}", tokens))
-        spans = split_sentences(text)
-        owns = [frozenset(present(text[start:end], tokens)) for start, end in spans]
-        for index, (start, end) in enumerate(spans):
-            if not re.search(r"\w", text[start:end]):
-                continue
-            around = head.union(*owns[max(0, index - 1) : index]) | frozenset().union(*owns[index + 1 : index + 2])
-            rest = CUE_WEIGHT * _cue(question, text[start:end]) * bool(owns[index])
-            rest -= _empty(text[start:end], tokens) + YEAR_PENALTY * _other_year(text[start:end], years)
-            rows.append((number, index, start, end, owns[index], around, rest))
-    count = max(1, len(rows))
-    rarity = {t: math.log1p(count / (0.5 + sum(t in row[4] for row in rows))) for t in tokens}
-    total = sum(rarity.values()) or 1.0
-
-    def share(found: frozenset[str]) -> float:
-        return sum(rarity[t] for t in found) / total
-
-    return [
-        _Candidate(
-            number,
-            index,
-            start,
-            end,
-            own,
-            share(own) + AROUND_WEIGHT * share(around - own) + rest + RANK_WEIGHT / (1 + number),
-        )
-        for number, index, start, end, own, around, rest in rows
-    ]  # fmt: skip
+def _further(best: Candidate, candidates: Sequence[Candidate], tokens: Sequence[str]) -> list[Candidate]:
+    """Those next to the best that add words of the question, in themselves or in what they stand under."""
+    chosen: list[Candidate] = []
+    covered = best.own | best.head
+    for candidate in sorted(candidates, key=lambda c: (-c.score, c.source, c.index)):
+        strange = len(candidate.head - covered) >= FEWEST_STRANGE
+        close = candidate.score >= (OTHER_DOCUMENT_SHARE if strange else SECOND_SHARE) * best.score
+        adds = (candidate.own | candidate.head) - covered or not tokens
+        if close and adds and candidate != best and len(chosen) < MOST_SENTENCES - 1:
+            chosen.append(candidate)
+            covered |= candidate.own | candidate.head
+    return chosen
 
 
-def _harmless(candidates: Sequence[_Candidate], sources: Sequence[Source]) -> list[_Candidate]:
-    texts = [blanked(source.passage.text) for source in sources]
-    return [c for c in candidates if re.search(r"\w", texts[c.source][c.start : c.end])]
-
-
-def _compared(candidates: Sequence[_Candidate], sources: Sequence[Source], similarity: Similarity) -> list[_Candidate]:
-    """The most promising candidates, with their similarity to the question added; the others drop out."""
-    promising = sorted(candidates, key=lambda c: (-c.score, c.source, c.index))[:MOST_COMPARED]
-    texts = [sources[c.source].passage.text[c.start : c.end].strip() for c in promising]
-    near = similarity(texts)
-    return [
-        replace(c, score=c.score + SIMILARITY_WEIGHT * value) for c, value in zip(promising, near, strict=True)
-    ]  # fmt: skip
-
-
-def _empty(sentence: str, tokens: Sequence[str]) -> float:
-    """The penalty of a heading or of a sentence that only says the question again."""
-    plain = sentence.strip()
-    bare = plain.strip("#*_ \t")
-    if len(set(segment(bare)) - set(tokens)) < FEWEST_NEW and not values_of(bare).numbers:
-        return HEADING_PENALTY
-    heading = plain.startswith("#") or (len(bare) < SHORT_LINE and not _ENDS.search(bare))
-    return HEADING_PENALTY if heading and not _FIELD.search(bare) else 0.0
-
-
-def _years(text: str) -> frozenset[int]:
-    found = values_of(text)
-    years = {date.year for date in found.dates if date.year}
-    return frozenset(years | {int(n.value) for n in found.numbers if not n.unit and 1900 <= n.value <= 2100})
-
-
-def _other_year(sentence: str, years: frozenset[int]) -> bool:
-    """Whether the question is about one year and the sentence about others only."""
-    own = _years(sentence) if years else frozenset()
-    return bool(own) and not own & years
-
-
-def _cue(question: str, sentence: str) -> float:
-    """1.0 when the sentence has the kind of thing the question asks for, else 0.0."""
-    if _WHEN.search(question):
-        found = values_of(sentence)
-        return float(bool(found.dates) or any(1000 <= n.value <= 2100 for n in found.numbers))
-    if _HOW_MANY.search(question):
-        return float(bool(values_of(sentence).numbers))
-    if _WHO.search(question):
-        asked = set(names_of(question))
-        return float(any(name not in asked for name in names_of(sentence)))
-    return 0.0
-
-
-def _after_question(best: _Candidate, sources: Sequence[Source], all_of: Sequence[_Candidate]) -> _Candidate | None:
+def _after_question(
+    best: Candidate, sources: Sequence[Source], everything: Mapping[tuple[int, int], Candidate]
+) -> Candidate | None:
     """In lists of questions and answers the best sentence is the question; what answers it comes next."""
-    text = sources[best.source].passage.text[best.start : best.end].rstrip()
-    if not text.endswith(("?", "？", ":", "：")):
+    if not text_of(best, sources).endswith(("?", "？", ":", "：")):
         return None
-    return next((c for c in all_of if (c.source, c.index) == (best.source, best.index + 1)), None)
+    return everything.get((best.source, best.index + 1))
 
 
-def _joined(chosen: Sequence[_Candidate], sources: Sequence[Source], tokens: Sequence[str]) -> list[Quote]:
+def _under_headings(
+    chosen: Sequence[Candidate], sources: Sequence[Source], everything: Mapping[tuple[int, int], Candidate]
+) -> list[Candidate]:
+    """The sentences right under chosen headings, which alone tell nothing."""
+    headings = [c for c in chosen if c.row is None and is_heading(text_of(c, sources))]
+    places = [(c.source, c.index + 1) for c in headings if not begins_item(text_of(c, sources))]
+    under = [everything[place] for place in places if place in everything]
+    return [c for c in under if c.row is None and c not in chosen]
+
+
+def _with_rows_alike(
+    chosen: Sequence[Candidate], sources: Sequence[Source], everything: Mapping[tuple[int, int], Candidate]
+) -> list[Candidate]:
+    """The chosen, and where the first is a row, the rows of its table that have the same words of the question."""
+    best = chosen[0]
+    if best.row is None:
+        return list(chosen)
+    place = sources[best.source].passage.chunk.document_id, best.row.columns
+    alike = [
+        c
+        for c in everything.values()
+        if c.row and c.cells == best.cells and (sources[c.source].passage.chunk.document_id, c.row.columns) == place
+    ]
+    return [*chosen, *(c for c in alike if c not in chosen)] if len(alike) <= MOST_ROWS else list(chosen)
+
+
+def _with_lists(
+    chosen: Sequence[Candidate],
+    sources: Sequence[Source],
+    spans: Sequence[Sequence[tuple[int, int]]],
+    everything: Mapping[tuple[int, int], Candidate],
+) -> tuple[list[Candidate], dict[tuple[int, int], Candidate]]:
+    """The chosen with the items of lists that they lead into, and by the place of an item what leads into its list."""
+    found = {(c.source, c.index): c for c in chosen}
+    leads: dict[tuple[int, int], Candidate] = {}
+    whole: list[Candidate] = []
+    for candidate in chosen:
+        text = sources[candidate.source].passage.text
+        around = list_around(text, spans[candidate.source], candidate.index)
+        if candidate.row or around is None or around.lead is None:
+            continue
+        lead = everything.get((candidate.source, around.lead))
+        if lead is None or lead in leads.values() or lead in whole:
+            continue
+        if candidate == lead or not candidate.own - lead.own:
+            whole.append(lead)
+            found |= {(c.source, c.index): c for c in (lead, *_whole(around, candidate.source, everything))}
+            continue
+        if not around.fragments or not begins_item(text[candidate.start : candidate.end]):
+            continue
+        if lead in chosen and chosen.index(candidate) < chosen.index(lead):
+            del found[lead.source, lead.index]
+        if lead not in found.values():
+            leads[candidate.source, candidate.index] = lead
+    return list(found.values()), leads
+
+
+def _whole(around: List, source: int, everything: Mapping[tuple[int, int], Candidate]) -> list[Candidate]:
+    """The items of a list, at least one, as far as LONGEST_LIST goes."""
+    items = [everything[source, at] for at in range(around.first, around.last + 1) if (source, at) in everything]
+    ends = list(itertools.accumulate(item.end - item.start for item in items))
+    return items[: max(1, sum(end <= LONGEST_LIST for end in ends))]
+
+
+def _joined(
+    chosen: Sequence[Candidate],
+    leads: Mapping[tuple[int, int], Candidate],
+    sources: Sequence[Source],
+    tokens: Sequence[str],
+    longest: int = LONGEST,
+) -> list[Quote]:
     quotes: list[Quote] = []
     for run in _runs(chosen):
         source = sources[run[0].source]
         start, end = run[0].start, run[-1].end
-        if len(run) == 1 and end - start > LONGEST:
+        if len(run) == 1 and end - start > longest and run[0].row is None:
             start, end = _clauses(source.passage.text, start, end, tokens)
-        quotes.append(Quote(source, start, end, max(c.score for c in run)))
+        quotes.append(Quote(source, start, end, max(c.score for c in run), _told(run, leads, sources, tokens)))
     return sorted(quotes, key=lambda q: (-q.score, q.source.passage.n, q.start))
 
 
-def _runs(chosen: Sequence[_Candidate]) -> list[list[_Candidate]]:
-    runs: list[list[_Candidate]] = []
+def _told(
+    run: Sequence[Candidate],
+    leads: Mapping[tuple[int, int], Candidate],
+    sources: Sequence[Source],
+    tokens: Sequence[str],
+) -> str:
+    """Empty where the words of the run are understood as they stand."""
+    rows = told([c.row for c in run if c.row], tokens) if run[0].row else []
+    if rows:
+        return rows[0] if len(rows) == 1 else "\n".join(f"- {row}" for row in rows)
+    lead = next((leads[c.source, c.index] for c in run if (c.source, c.index) in leads), None)
+    if lead is None:
+        return ""
+    text = sources[run[0].source].passage.text
+    return f"{text_of(lead, sources)}\n{text[run[0].start : run[-1].end].rstrip()}"
+
+
+def _runs(chosen: Sequence[Candidate]) -> list[list[Candidate]]:
+    runs: list[list[Candidate]] = []
     for candidate in sorted(chosen, key=lambda c: (c.source, c.index)):
         last = runs[-1][-1] if runs else None
-        if last is not None and (last.source, last.index + 1) == (candidate.source, candidate.index):
+        follows = last is not None and (last.source, last.index + 1) == (candidate.source, candidate.index)
+        if last is not None and follows and _table(last) == _table(candidate):
             runs[-1].append(candidate)
         else:
             runs.append([candidate])
     return runs
+
+
+def _table(candidate: Candidate) -> tuple[int, int] | None:
+    return candidate.row.table if candidate.row else None
 
 
 def _clauses(text: str, start: int, end: int, tokens: Sequence[str]) -> tuple[int, int]:

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chat.closeness import MOST_COMPARED
 from chat.condense import condense
 from chat.context import build_context, single_sources, token_budget
 from chat.langchain import AliothRetriever
 from chat.prompt import build_prompt
-from chat.quote import MOST_COMPARED, MOST_SENTENCES, best_quotes
+from chat.quote import MOST_SENTENCES, best_quotes
 from chat.refuse import nearest_documents, weigh
 from core.text import segment, split_sentences
 from core.types import ChatTurn, Collection, ScoredChunk
