@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from chat.exchanged import FEWEST, SAME_WORDS, all_names, exchanged_problem, replaced_problem
+from chat.bound import bound_problem
+from chat.comparison import comparison_problem
+from chat.exchanged import FEWEST, SAME_WORDS, all_names, exchanged_problem, formed_names, known_end, replaced_problem
 from chat.numerals import arabic
 from chat.opposites import opposite_problem
 from chat.places import Part, same_number
+from chat.roles import apart_problem, role_problem
 from chat.values import Date, Number, Values, squash, values_of
 from core.text import HAN, present, segment
 
@@ -20,6 +23,8 @@ SAME_CLAUSE = 0.7
 CLEARLY_LESS = 0.75
 CLAUSE_LESS = 0.5
 FEWEST_IN_CLAUSE = 3
+FEWEST_BESIDE = 4
+"""Words beside a name, at least, by which it is told what is said of it."""
 MOST_PARTS = 16
 _CLAUSE = re.compile(r"[，；;。！？]|(?<!\d),|,(?!\d)|(?<=[a-z]) (?:while|whereas|and|but) |[:：](?=\s)|\s\|\s")
 _COMPARES = re.compile(r"\b(?:compared|than|versus|vs|whereas|while|both)\b|相比|比|而|均|更", re.IGNORECASE)
@@ -42,7 +47,7 @@ def aligned_problem(sentence: str, parts: Sequence[Part]) -> str:
     What is compared: words with an opposite, figures and years that stand there for something else, names of others,
     and the order of two figures or names that changed places.
     """
-    backwards = _backwards(sentence)
+    backwards = _backwards(sentence) or comparison_problem(sentence)
     tokens = _content(sentence)
     if backwards or len(tokens) < FEWEST or not parts:
         return backwards
@@ -57,7 +62,14 @@ def aligned_problem(sentence: str, parts: Sequence[Part]) -> str:
         )
         if not problem and near[0].share >= SAME_WORDS:
             problem = exchanged_problem(sentence, close)
-    return problem or _owners_problem(sentence, parts) or _clause_problem(sentence, parts)
+    return (
+        problem
+        or bound_problem(sentence, [part.text for part in parts])
+        or _name_elsewhere(sentence, parts)
+        or role_problem(sentence, parts)
+        or _owners_problem(sentence, parts)
+        or _clause_problem(sentence, parts)
+    )
 
 
 def _content(text: str) -> list[str]:
@@ -130,6 +142,38 @@ def _other_name(sentence: str, best: str, near: str) -> str:
         if any(_alike(name, rival) for rival in rivals):
             return f"“{name}” stands in the source, but not where it says this."
     return ""
+
+
+def _name_elsewhere(sentence: str, parts: Sequence[Part]) -> str:
+    """A name that the sentence or clause which says all else lacks, and which has another name in its place.
+
+    The words of names are left out of what must be alike: a long name that was exchanged would hide what is.
+    """
+    whole = squash("\n".join(part.text for part in parts))
+    heads = " ".join(dict.fromkeys(part.head for part in parts)) + "\n" + parts[0].text.split("\n", 1)[0]
+    for clause in dict.fromkeys((sentence, *_clauses(sentence))):
+        names = {t for name in formed_names(clause) for t in segment(name)}
+        content = _content(clause)
+        tokens = [t for t in content if t not in names]
+        if not names or len(tokens) < max(FEWEST_BESIDE, len(content) / 2):
+            continue
+        near = _nearest(parts, tokens)
+        if near[0].share < (SAME_SAYING if clause == sentence else SAME_CLAUSE):
+            continue
+        close = [one.part for one in near if one.share >= CLEARLY_LESS * near[0].share]
+        around = squash("\n".join([heads, *(_with_before(part, parts) for part in close)]))
+        own = [name for name in formed_names(clause) if (known := known_end(name, whole)) and known not in around]
+        rivals = [name for name in formed_names(near[0].part.text) if known_end(name, squash(clause)) != squash(name)]
+        for name in own:
+            if not _part_known(name, clause, around) and any(_alike(name, rival) for rival in rivals):
+                return f"“{name}” stands in the source, but not where it says this."
+    return ""
+
+
+def _with_before(part: Part, parts: Sequence[Part]) -> str:
+    """A sentence with the two before it, which may say whom its “it” and “the company” mean."""
+    place = parts.index(part)
+    return "\n".join(one.text for one in parts[max(0, place - 2) : place + 1] if one.source == part.source)
 
 
 def _part_known(name: str, sentence: str, near: str) -> bool:
@@ -224,6 +268,9 @@ def _owners_problem(sentence: str, parts: Sequence[Part]) -> str:
         texts[part.source] = f"{texts.get(part.source, part.head)}\n{part.text}"
     if len(texts) < FEWEST:
         return ""
+    apart = apart_problem(sentence, texts)
+    if apart:
+        return apart
     letters = {source: squash(text) for source, text in texts.items()}
     for own in _clauses(sentence):
         owners = [frozenset(s for s in texts if squash(name) in letters[s]) for name in all_names(own)]

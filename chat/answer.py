@@ -6,7 +6,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from chat.answer_task import Task, context_figures, earlier, exact_checks
@@ -16,6 +17,7 @@ from chat.context import Source, build_context, single_sources, token_budget
 from chat.contradict import find_contradictions
 from chat.events import AnswerEvent, Stage, Text, Waiting
 from chat.generation import as_made, fence_word, instance_settings, to_generation, whole_sources
+from chat.parts import with_following
 from chat.ports import ChunkReader, GlossaryReader
 from chat.prompt import build_prompt, schema_prompt
 from chat.question import check_question
@@ -51,8 +53,23 @@ _SAYS_NO = re.compile(
 )
 
 
+@dataclass(slots=True)
+class _Writing:
+    """What the model wrote so far, and whether it was stopped."""
+
+    text: str = ""
+    stopped: bool = False
+
+    def add(self, piece: str) -> Text:
+        self.text += piece
+        return Text(piece)
+
+
 class Answerer:
-    """Answers questions from collections. Thread-safe. glossary: whose words tell topics in follow-ups."""
+    """Answers questions from collections. Thread-safe.
+
+    glossary: whose words tell topics in follow-ups. lane: BACKGROUND for answers that nobody waits for.
+    """
 
     def __init__(
         self,
@@ -62,8 +79,10 @@ class Answerer:
         llm: LanguageModel,
         glossary: GlossaryReader | None = None,
         guard: bool = True,
+        lane: Lane = Lane.QUESTION,
     ) -> None:
         self._settings = settings
+        self._lane = lane
         self._retriever = retriever
         self._chunks = chunks
         self._llm = llm
@@ -171,9 +190,10 @@ class Answerer:
         yield Stage("quote")
         started = time.perf_counter()
         sources = single_sources(retrieval.results, self._settings.passages)
+        sources = with_following(retrieval.question or task.standalone, sources, self._chunks)
         quotes = self._best_quotes(task, retrieval, sources)
         citations = cite_quotes(quotes)
-        text = "\n\n".join(f"{without_marks(quote.text)} [{n}]" for n, quote in enumerate(quotes, start=1))
+        text = "\n\n".join(f"{without_marks(quote.shown)} [{n}]" for n, quote in enumerate(quotes, start=1))
         added = f"\n\n{text}" if before else text
         task.timings.setdefault("first_token", time.perf_counter() - task.started)
         yield Text(added)
@@ -199,51 +219,67 @@ class Answerer:
             return best_quotes(question, sources, guard=self._guard)
 
     def _generate(self, task: Task, retrieval: Retrieval) -> Iterator[AnswerEvent]:
-        parser = MarkParser(())
         sources: list[Source] = []
-        text = ""
-        stopped = False
+        writing = _Writing()
         try:
             info = self._llm.info()
             sources = self._context(task, retrieval, info)
             parser = MarkParser([source.passage.n for source in sources])
-            yield Stage("read")
-            for delta in self._stream(task, sources, info):
-                if delta.place:
-                    yield Waiting(delta.place, delta.wait_s)
-                if delta.text and "first_token" not in task.timings:
-                    task.timings["first_token"] = time.perf_counter() - task.started
-                    yield Stage("generate")
-                shown = parser.feed(delta.text)
-                if shown:
-                    text += shown
-                    yield Text(shown)
-                stopped = stopped or delta.finish_reason == "cancelled"
-                if delta.finish_reason == "timeout":
-                    task.notices.append("model_timeout")
-                cut = repeats_from(text) if shown else None
-                if cut is not None:
-                    text = text[:cut]
-                    task.notices.append("model_repeated")
-                    break
+            yield from self._write(task, sources, info, writing, parser.feed, repeats_from)
+            if (rest := parser.finish()).strip():
+                yield writing.add(rest)
         except CancelledError:
-            stopped = True
+            writing.stopped = True
         except ModelUnavailableError as error:
             log.warning("Answering with quotes: %s", error)
             task.notices.append("model_unavailable")
-            yield from self._quote(task, retrieval, text)
+            yield from self._quote(task, retrieval, writing.text)
             return
-        rest = parser.finish()
-        if rest.strip():
-            text += rest
-            yield Text(rest)
-        if not sentences_of(text) and not stopped and not task.cancel.is_set():
+        if not sentences_of(writing.text) and not writing.stopped and not task.cancel.is_set():
             task.notices.append("model_said_nothing")
             yield from self._quote(task, retrieval, "")
             return
+        self._account(task, retrieval, sources)
+        yield from self._verify(task, writing.text, sources, retrieval, writing.stopped or task.cancel.is_set())
+
+    def _write(
+        self,
+        task: Task,
+        sources: list[Source],
+        info: LanguageModelInfo,
+        writing: _Writing,
+        shown: Callable[[str], str],
+        cut: Callable[[str], int | None],
+    ) -> Iterator[AnswerEvent]:
+        """What the model writes, into `writing` and as events.
+
+        Args:
+            shown: what of a piece is fit to be shown by now.
+            cut: where the text so far begins to repeat itself; there it ends.
+        """
+        yield Stage("read")
+        for delta in self._stream(task, sources, info):
+            if delta.place:
+                yield Waiting(delta.place, delta.wait_s)
+            if delta.text and "first_token" not in task.timings:
+                task.timings["first_token"] = time.perf_counter() - task.started
+                yield Stage("generate")
+            piece = shown(delta.text)
+            if piece:
+                yield writing.add(piece)
+            writing.stopped = writing.stopped or delta.finish_reason == "cancelled"
+            if delta.finish_reason == "timeout":
+                task.notices.append("model_timeout")
+            place = cut(writing.text) if piece else None
+            if place is not None:
+                writing.text = writing.text[:place]
+                task.notices.append("model_repeated")
+                return
+
+    def _account(self, task: Task, retrieval: Retrieval, sources: Sequence[Source]) -> None:
+        """What the model was given to read, and how long it wrote."""
         task.context = context_figures(retrieval, sources, self._settings.passages)
         task.timings["generate"] = time.perf_counter() - task.started - task.timings["retrieve"]
-        yield from self._verify(task, text, sources, retrieval, stopped or task.cancel.is_set())
 
     def _context(self, task: Task, retrieval: Retrieval, info: LanguageModelInfo) -> list[Source]:
         settings = self._settings
@@ -261,7 +297,7 @@ class Answerer:
         while True:
             prompt = self._prompt(task, sources, info)
             try:
-                yield from self._llm.stream(prompt, task.generation, task.cancel, task.user)
+                yield from self._llm.stream(prompt, task.generation, task.cancel, task.user, self._lane)
                 return
             except ContextOverflowError:
                 if len(sources) <= 1:
@@ -284,23 +320,14 @@ class Answerer:
     def _fill_in(self, task: Task, retrieval: Retrieval) -> Iterator[AnswerEvent]:
         """JSON by the schema. What it was filled from is cited as a whole: a field is no sentence to check."""
         info = self._llm.info()
-        sources = self._context(task, retrieval, info)
-        yield Stage("read")
-        text, stopped = "", False
-        for delta in self._stream(task, sources, info):
-            if delta.place:
-                yield Waiting(delta.place, delta.wait_s)
-            if delta.text:
-                task.timings.setdefault("first_token", time.perf_counter() - task.started)
-                text += delta.text
-                yield Text(delta.text)
-            stopped = stopped or delta.finish_reason == "cancelled"
+        sources, writing = self._context(task, retrieval, info), _Writing()
+        yield from self._write(task, sources, info, writing, str, lambda text: None)
         task.notices.append("schema_unverified")
-        if not stopped and schema_problem(str(task.chosen.values["json_schema"]), text):
+        if not writing.stopped and schema_problem(str(task.chosen.values["json_schema"]), writing.text):
             task.notices.append("schema_cut_off")
-        task.context = context_figures(retrieval, sources, self._settings.passages)
-        task.timings["generate"] = time.perf_counter() - task.started - task.timings["retrieve"]
-        yield task.finished(text, AnswerMode.ANSWER, stopped=stopped, citations=whole_sources(sources))
+        self._account(task, retrieval, sources)
+        citations = whole_sources(sources)
+        yield task.finished(writing.text, AnswerMode.ANSWER, stopped=writing.stopped, citations=citations)
 
     def _verify(
         self, task: Task, text: str, sources: Sequence[Source], retrieval: Retrieval, stopped: bool

@@ -23,7 +23,7 @@ _IN_LIST = re.compile(
 _WORD = re.compile(r"[A-Za-z][\w'’&-]*|\d[\d.,]*\d|\d")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _MORE_NAMES = re.compile(
-    r"[\u4e00-\u9fff]{2,10}?(?=(?:股份)?有限(?:责任)?公司)|[\u4e00-\u9fff]{2}市[\u4e00-\u9fff]{2}[区县]|"
+    r"(?!股份有限)[\u4e00-\u9fff]{2,10}?(?=(?:股份)?有限(?:责任)?公司)|[\u4e00-\u9fff]{2}市[\u4e00-\u9fff]{2}[区县]|"
     r"(?<![\u4e00-\u9fff])[\u4e00-\u9fff]某{1,2}(?![些个种地年月日天处事公])|(?<=《)[^》]{2,30}(?=》)"
 )
 
@@ -141,3 +141,21 @@ def all_names(text: str) -> list[str]:
     if HAN.search(text):
         return list(dict.fromkeys([*(m.group() for m in _MORE_NAMES.finditer(text)), *names_of(text)]))
     return [name for name in names_of(text) if len(squash(name)) > 1]
+
+
+def formed_names(text: str) -> list[str]:
+    """Names that their form alone shows, without identifiers: 某某公司, 王某, 《…》, words with a capital."""
+    if HAN.search(text):
+        return list(dict.fromkeys(m.group() for m in _MORE_NAMES.finditer(text)))
+    return [name for name in all_names(text) if name[0].isupper() and not any(c.isdigit() for c in name)]
+
+
+def known_end(name: str, letters: str) -> str:
+    """The longest end of a name that a source has: what stands before a Chinese company's name is taken for part of it.
+
+    Args:
+        letters: the source through `squash`.
+    """
+    key = squash(name)
+    ends = (key[i:] for i in range(len(key) - 1 if HAN.search(key) else 1))
+    return next((end for end in ends if end and end in letters), "")

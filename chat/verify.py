@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chat.aligned import aligned_problem
+from chat.beside import beside_problem
 from chat.cite import MARK
 from chat.negation import negation_problem
 from chat.places import owner_problem, parts_of, place_problem, rival_problem, value_problem
@@ -25,6 +26,9 @@ LEAST_OVERLAP = {"zh": 0.5, "en": 0.5}
 """Share of a sentence's words that its sources must have: docs/decisions/0010-quotes-and-checks.md."""
 FEWEST_TOKENS = 3
 LEAST_SIMILARITY = 0.6
+FEWEST_STRANGE = 3
+"""A clause with as many words, none of which the source has, says something of its own."""
+_CLAUSE_END = re.compile(r"[，；;：。！？]|,(?!\d)|[.!?](?=[A-Z\s])|\s(?:and|but|while)\s")
 PAIR_REACH = 60
 """Characters between two words of one name, at most: “Smith, who was made chief executive, John”."""
 _FILLER = "\u2060"
@@ -116,7 +120,7 @@ def problem_of(sentence: str, sources: Sequence[str], embed: Embed | None = None
     language = "zh" if detect_language(sentence) == "zh" else "en"
     tokens = list(dict.fromkeys(segment(sentence)))
     if not tokens:
-        return ""
+        return "It has no word that could be compared with the source."
     letters = re.sub(r"[\W\d_]", "", sentence)
     if len(letters) > FEWEST_TOKENS and (detect_language(joined) == "zh") != (language == "zh"):
         return _similarity_problem(sentence, joined, embed)
@@ -131,12 +135,24 @@ def problem_of(sentence: str, sources: Sequence[str], embed: Embed | None = None
     if problem:
         return problem
     content = [token for token in tokens if token not in FRAMING and not _FIGURE.fullmatch(token)] or tokens
-    absent = [token for token in content if token not in present(joined, content)]
+    known = present(joined, content)
+    absent = [token for token in content if token not in known]
     if 1 - len(absent) / len(content) >= LEAST_OVERLAP[language]:
-        return ""
+        return _strange_clause(sentence, joined, embed)
     if embed is not None and not _similarity_problem(sentence, joined, embed):
         return ""  # said in other words
     return f"The source does not mention “{'”, “'.join(absent[:3])}”."
+
+
+def _strange_clause(sentence: str, source: str, embed: Embed | None) -> str:
+    """A clause none of whose words the source has, in a sentence that else rests on it; "" when there is none."""
+    for clause in _CLAUSE_END.split(sentence):
+        content = [t for t in dict.fromkeys(segment(clause)) if t not in FRAMING and not _FIGURE.fullmatch(t)]
+        if len(content) < FEWEST_STRANGE or present(source, content):
+            continue
+        if embed is None or _similarity_problem(clause, source, embed):
+            return f"The source does not mention “{'”, “'.join(content[:3])}”."
+    return ""
 
 
 def _all_values(sources: Sequence[str]) -> Values:
@@ -158,7 +174,7 @@ def _name_problem(sentence: str, source: str) -> str:
         key = squash(name)
         if key and key not in letters and name.upper() not in initials:
             return f"“{name}” is not in the source."
-    return _pair_problem(sentence, source)
+    return _pair_problem(sentence, source) or beside_problem(sentence, source)
 
 
 def _pair_problem(sentence: str, source: str) -> str:

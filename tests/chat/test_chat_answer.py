@@ -14,6 +14,7 @@ from chat.refuse import refusal_text
 from core.errors import ContextOverflowError, InputError, LimitError, ModelUnavailableError
 from core.settings import ChatSettings
 from core.types import Answer, AnswerMode, ChatTurn, Collection, Verdict
+from models.protocols import Lane
 
 LEAVE_QUESTION = "How many days of paid annual leave do employees receive per year?"
 SUPPORTED = "Employees receive 25 days of paid annual leave per year [1]."
@@ -177,6 +178,16 @@ def test_no_collection_and_too_many_collections_are_refused(
         answerer.answer("leave", [])
     with pytest.raises(LimitError, match="over the limit of 2"):
         answerer.answer("leave", [collection(f"c{i}") for i in range(3)])
+
+
+def test_an_answerer_for_the_background_asks_in_that_lane(
+    library: Any, shelf: Mapping[str, Collection], scripted: Any
+) -> None:
+    model = scripted(SUPPORTED)
+    for lane in Lane.QUESTION, Lane.BACKGROUND:
+        answerer = Answerer(ChatSettings(), library.retriever, library.chunks, model, lane=lane)
+        assert list(answerer.answer(LEAVE_QUESTION, [shelf["handbook"]]))
+    assert model.lanes == [Lane.QUESTION, Lane.BACKGROUND]
 
 
 def test_a_prompt_too_long_for_the_window_is_tried_with_fewer_passages(ask: Any, scripted: Any) -> None:

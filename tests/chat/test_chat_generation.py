@@ -16,7 +16,7 @@ from chat.prompt import build_prompt, schema_prompt
 from core.answer_settings import AnswerSettings, resolve
 from core.settings import ChatSettings
 from core.types import Answer, AnswerMode, Collection
-from models.protocols import Delta, GenerationSettings, LanguageModelInfo, Message
+from models.protocols import Delta, GenerationSettings, Lane, LanguageModelInfo, Message
 from storage.conversations import ConversationStore
 
 QUESTION = "How many days of paid annual leave do employees receive per year?"
@@ -39,7 +39,12 @@ class Recorder:
         return [len(text) // 4 + 1 for text in texts]
 
     def stream(
-        self, messages: Sequence[Message], settings: GenerationSettings, cancel: Any = None, user: str = ""
+        self,
+        messages: Sequence[Message],
+        settings: GenerationSettings,
+        cancel: Any = None,
+        user: str = "",
+        lane: Lane = Lane.QUESTION,
     ) -> Iterator[Delta]:
         self.asked.append((list(messages), settings))
         yield Delta(self.words)
