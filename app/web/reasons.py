@@ -30,6 +30,7 @@ _KINDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"Nothing in the source is close to it.*", "reason.not_close"),
         (r"The source is empty\.", "reason.empty"),
         (r"The model went away before this was checked\.", "reason.not_checked"),
+        (r"It has no word that could be compared with the source\.", "reason.no_word"),
         (r"No source is cited\.|No passage bears this out\.", "reason.no_source"),
     )
 )

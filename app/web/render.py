@@ -55,7 +55,7 @@ def answer_html(
             open_list, code = "", not code
             continue
         if code:
-            out.append(escape(line) + "\n")
+            out.append(_line(text, start, start + len(line), pieces, escape) + "\n")
             continue
         wanted, skipped = _kind(line)
         if wanted != open_list:
@@ -63,11 +63,17 @@ def answer_html(
             open_list = wanted
         if not line.strip():
             continue
-        inner = _line(text, start + skipped, start + len(line), pieces, sources or {})
+        inner = _line(text, start + skipped, start + len(line), pieces, lambda part: _inline(part, sources or {}))
         tag = "li" if wanted else "p"
         out.append(f"<{tag}><b>{inner}</b></{tag}>" if _HEADING.match(line) else f"<{tag}>{inner}</{tag}>")
     out.append("</pre>" if code else _close(open_list))
     return f'<div class="al-answer">{"".join(out)}</div>'
+
+
+def unchecked_html(text: str, note: str, growing: bool = False) -> str:
+    """What a model wrote and nothing has compared with its sources, set apart as a whole. note: says so."""
+    css = "al-unchecked al-typing" if growing else "al-unchecked"
+    return f'<div class="{css}"><div class="al-meta">{escape(note)}</div>{answer_html(text)}</div>'
 
 
 def quote_html(text: str) -> str:
@@ -98,18 +104,18 @@ def _close(tag: str) -> str:
     return f"</{tag}>" if tag else ""
 
 
-def _line(text: str, start: int, end: int, pieces: Sequence[Piece], sources: Mapping[int, str]) -> str:
+def _line(text: str, start: int, end: int, pieces: Sequence[Piece], shown: Callable[[str], str]) -> str:
     out, at = [], start
     for first, last, css, tooltip in pieces:
         first, last = max(first, at), min(last, end)
         if first >= last:
             continue
-        out.append(_inline(text[at:first], sources))
-        inner = _inline(text[first:last].rstrip(), sources)
+        out.append(shown(text[at:first]))
+        inner = shown(text[first:last].rstrip())
         mark = '<span class="al-mark">⚠</span>' if css == "al-unsupported" else ""
         out.append(f'<span class="{css}" title="{escape(tooltip)}">{inner}{mark}</span> ')
         at = last
-    out.append(_inline(text[at:end], sources))
+    out.append(shown(text[at:end]))
     return "".join(out)
 
 

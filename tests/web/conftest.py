@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
@@ -37,6 +38,10 @@ from core.types import (
 )
 from storage.conversations import Message
 
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+SCRIPT = Path(__file__).parents[2] / "app" / "web" / "main.py"
 PASSWORD = "correct horse battery"
 ORIGIN = "http://alioth.test"
 FINGERPRINT = Fingerprint("test", "0" * 64, 8, True, "", "1")
@@ -122,6 +127,22 @@ class World:
             locator=Locator(page=page, boxes=boxes),
             quote=quote,
         )
+
+    @staticmethod
+    def page(person: Person | None, view: str = "", **query: str) -> AppTest:
+        """One run of the page for this person. view: the address of a page other than the chat."""
+        from streamlit.testing.v1 import AppTest
+        from streamlit.util import calc_hash
+
+        at = AppTest.from_file(str(SCRIPT), default_timeout=120)
+        at.user = dict(person.st_user) if person else {}
+        for name, value in query.items():
+            at.query_params[name] = value
+        at.run()
+        if view:  # AppTest switches to pages in files only; ours are functions, known by the hash of their address
+            at._page_hash = calc_hash(view)
+            at.run()
+        return at
 
     def client(self, person: Person | None = None, **headers: str) -> httpx.AsyncClient:
         """A browser that holds this person's cookie, in front of gate and routes (without Streamlit behind)."""

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from core.answer_settings import AnswerSettings
 from core.types import Role
 from models.adapter_files import FOLDER, RECORD
-from tests.web.conftest import Person, World
-
-SCRIPT = Path(__file__).parents[2] / "app" / "web" / "main.py"
-
-
-def opened(person: Person, view: str = "", **query: str) -> AppTest:
-    at = AppTest.from_file(str(SCRIPT), default_timeout=60)
-    at.user = dict(person.st_user)
-    for name, value in query.items():
-        at.query_params[name] = value
-    at.run()
-    if view:
-        at._page_hash = calc_hash(view)
-        at.run()
-    return at
+from tests.web.conftest import World
 
 
 def has_button(at: AppTest) -> bool:
@@ -37,13 +21,13 @@ def has_button(at: AppTest) -> bool:
 def test_only_those_who_manage_a_collection_see_its_panel(world: World, role: Role, seen: bool) -> None:
     ann = world.person("ann")
     world.collection("plans", ann, role=role)
-    assert has_button(opened(ann, "library")) is seen
+    assert has_button(world.page(ann, "library")) is seen
 
 
 def test_an_owner_chooses_a_preset_and_a_tone_for_a_collection(world: World) -> None:
     ann = world.person("ann")
     collection = world.collection("plans", ann, role=Role.MANAGE)
-    at = opened(ann, "library")
+    at = world.page(ann, "library")
     at.button(key="open_generation").click().run()
     key = f"generation_{collection.id}"
     at.button_group(key=f"{key}_preset").set_value("creative").run()
@@ -65,7 +49,7 @@ def test_a_conversation_keeps_its_own_settings_and_an_adapter(world: World) -> N
            "alpha": 1.0, "tensors": 1, "size_bytes": 1}  # fmt: skip
     (folder / RECORD).write_text(json.dumps({"house": row}), "utf-8")
     try:
-        at = opened(ann, c=message.conversation_id)
+        at = world.page(ann, c=message.conversation_id)
         at.button(key="open_generation").click().run()
         key = f"generation_{message.conversation_id}"
         at.multiselect(key=f"{key}_adapters").select("house").run()

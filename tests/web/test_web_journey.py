@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
-import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.web.browsing import CHROMIUM, SLOW_MS, Served, choose_mode, chromium, serve, shot
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-ROOT = Path(__file__).parents[2]
-SHOTS = ROOT / "build" / "screenshots"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 PASSWORD = "correct horse battery"
-SLOW_MS = 120_000
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
@@ -40,66 +21,16 @@ pytestmark = [
 ]
 
 
-class Served:
-    """A running `alioth serve`: its address, the one-time link it printed."""
-
-    def __init__(self, url: str, link: str) -> None:
-        self.url, self.link = url, link
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    home = tmp_path_factory.mktemp("journey")
-    port = free_port()
-    out = (home / "serve.out").open("w+b")
-    environment = {**os.environ, "ALIOTH_HOME": str(home / "data"), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--no-help-collection"],
-        env=environment,
-        stdout=out,
-        stderr=subprocess.STDOUT,
-        cwd=home,
-        start_new_session=True,
-    )
-    try:
-        yield Served(f"http://127.0.0.1:{port}", _link(process, home / "serve.out"))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-        finally:
-            out.close()
-
-
-def _link(process: subprocess.Popen[bytes], out: Path, seconds: float = 240) -> str:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        text = out.read_text(encoding="utf-8", errors="replace")
-        found = re.search(r"http://\S+/setup\?token=\S+", text)
-        if found and "models" in text.partition("setup?token")[0] + text:
-            return found.group()
-        time.sleep(0.5)
-    raise AssertionError(f"alioth serve printed no set-up link:\n{out.read_text(encoding='utf-8', errors='replace')}")
+    with serve(tmp_path_factory.mktemp("journey")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium() as running:
+        yield running
 
 
 def travel_pdf() -> bytes:
@@ -145,11 +76,6 @@ def leave_docx() -> bytes:
     out = io.BytesIO()
     document.save(out)
     return out.getvalue()
-
-
-def shot(page: Page, name: str) -> None:
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SHOTS / f"{name}.png")
 
 
 def set_up(page: Page, served: Served) -> None:
@@ -204,11 +130,6 @@ def ask(page: Page, question: str, name: str) -> str:
     last.get_by_test_id("stFeedback").or_(last.get_by_test_id("stButtonGroup")).first.wait_for(timeout=SLOW_MS)
     shot(page, name)
     return last.inner_text()
-
-
-def choose_mode(page: Page, name: str) -> None:
-    page.get_by_test_id("stSelectbox").locator("input").click()
-    page.get_by_role("option", name=name).click()
 
 
 def test_from_the_set_up_link_to_cited_answers_in_both_languages(served: Served, browser: Browser) -> None:

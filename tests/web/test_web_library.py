@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app import wiring
 from app.web.gate import COOKIE
@@ -45,10 +44,9 @@ from ingest.describe import describe
 from ingest.report import IngestReport
 
 if TYPE_CHECKING:
-    from conftest import Person, World  # type: ignore[import-not-found]
+    from conftest import World  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "app" / "web" / "main.py"
 SHOTS = ROOT / "build" / "screenshots"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TEXT = "Employees send their receipts within thirty days after the trip. 员工应在出差后三十天内提交票据。"
@@ -110,15 +108,6 @@ def failed(alioth: wiring.Alioth, collection: Collection, path: str) -> str:
     return made.document_id
 
 
-def library(person: Person) -> AppTest:
-    at = AppTest.from_file(str(SCRIPT), default_timeout=30)
-    at.user = dict(person.st_user)
-    at.run()
-    at._page_hash = calc_hash("library")
-    at.run()
-    return at
-
-
 def html_of(at: AppTest) -> str:
     return "\n".join(element.proto.body for element in at.get("html") if not element.proto.body.startswith("<style"))
 
@@ -140,7 +129,7 @@ def test_the_details_tell_what_happened_to_a_document(world: World) -> None:
     rules = world.collection("rules", ann)
     document = read_in(world.alioth, rules, "contract.pdf", scanned(), b"one")
     read_in(world.alioth, rules, "copy of contract.pdf", scanned(), b"two")
-    at = library(ann)
+    at = world.page(ann, "library")
     choose(at, document, "details")
     shown = html_of(at)
     for words in (
@@ -163,7 +152,7 @@ def test_documents_read_by_ocr_bear_a_mark_with_their_confidence(world: World) -
     rules = world.collection("rules", ann)
     read_in(world.alioth, rules, "contract.pdf", scanned(), b"one")
     world.document(rules, "plain.txt", b"x")
-    marks = badges(library(ann))
+    marks = badges(world.page(ann, "library"))
     assert marks.count("OCR 89") == 1
 
 
@@ -171,7 +160,7 @@ def test_what_is_under_way_says_its_stage_with_pages_or_passages(world: World) -
     ann = world.person("ann")
     rules = world.collection("rules", ann)
     under_way(world.alioth, rules, "big.pdf", state=DocumentState.PARSING, share=0.2, pages_done=117, pages=412)
-    at = library(ann)
+    at = world.page(ann, "library")
     assert progress_texts(at) == ["big\\.pdf — reading · page 117 of 412"]
     assert not [button for button in at.button if str(button.key).startswith("cancel_")]
 
@@ -182,7 +171,7 @@ def test_a_writer_cancels_what_is_under_way(world: World) -> None:
     live = read_in(world.alioth, rules, "contract.pdf", scanned(), b"one")
     version = world.alioth.documents.submit(rules.id, "contract.pdf", "6" * 64, 9).version_id
     world.alioth.documents.claim("busy", 1, 3600, [version])
-    at = library(bob)
+    at = world.page(bob, "library")
     next(button for button in at.button if button.key == f"cancel_{live}").click().run()
     row = world.alioth.documents.get(live)
     assert (row.state, row.version) == (DocumentState.READY, 1)
@@ -194,7 +183,7 @@ def test_a_failed_document_says_why_and_what_helps_and_is_tried_again(world: Wor
     rules = world.collection("rules", ann)
     world.alioth.accounts_store.grant(rules.id, "user", bob.principal.user_id, Role.WRITE)
     document = failed(world.alioth, rules, "locked.pdf")
-    reader, writer = library(ann), library(bob)
+    reader, writer = world.page(ann, "library"), world.page(bob, "library")
     assert "protected by a password. Remove the password" in html_of(reader)
     assert not [button for button in reader.button if button.key == f"retry_{document}"]
     next(button for button in writer.button if button.key == f"retry_{document}").click().run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import string
 from pathlib import Path
@@ -52,7 +53,7 @@ COMPUTED = (
 )
 COMPUTED += ("task.kind_", "task.help_", "task.change_", "task.length_", "task.source_", "task.before", "task.after")
 COMPUTED += ("generation.", "refused.")
-COMPUTED += ("chat.mode_", "report.", "hidden.", "tongue.")
+COMPUTED += ("chat.mode_", "report.", "hidden.", "tongue.", "loaded.")
 COMPUTED += ("filter.", "search.exact_", "search.stage_", "search.time_")
 
 
@@ -82,6 +83,21 @@ def test_every_key_of_the_catalogue_is_used() -> None:
     computed_menus |= {"admin.enable", "admin.disable"}
     unused = {key for key in catalogue() if key not in named and not key.startswith(COMPUTED)} - computed_menus
     assert unused == set()
+
+
+def test_every_note_of_loading_has_a_text_with_the_values_it_carries() -> None:
+    found: dict[str, set[str]] = {}
+    for file in (WEB.parents[1] / "models").glob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "LoadNote":
+                code = call.args[1]
+                names = [code.value] if isinstance(code, ast.Constant) else ["ended_loading", "ended_computing"]
+                found |= {str(name): {str(given.arg) for given in call.keywords} for name in names}
+    assert len(found) >= 10
+    assert {f"loaded.{name}" for name in found} == {key for key in catalogue() if key.startswith("loaded.")}
+    for name, values in found.items():
+        for text in catalogue()[f"loaded.{name}"].values():
+            assert {place for _, place, _, _ in string.Formatter().parse(text) if place} <= values, name
 
 
 def test_every_state_role_verdict_and_error_has_a_text() -> None:

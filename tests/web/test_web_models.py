@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app.web.messages import say
 from models.catalog import OWN
 from models.llm_record import LlmRecord
+from models.load_note import LoadNote
 
 if TYPE_CHECKING:
-    from conftest import Person, World  # type: ignore[import-not-found]
+    from conftest import World  # type: ignore[import-not-found]
 
-SCRIPT = Path(__file__).parents[2] / "app" / "web" / "main.py"
 
 OWN_MODEL = """[[model]]
 id = "ours"
@@ -27,16 +26,6 @@ languages = ["en"]
 window = 2048
 licence = "MIT"
 """
-
-
-def models_page(person: Person) -> AppTest:
-    at = AppTest.from_file(str(SCRIPT), default_timeout=60)
-    at.user = dict(person.st_user)
-    at.run()
-    at._page_hash = calc_hash("models")
-    at.run()
-    assert not at.exception
-    return at
 
 
 def words(at: AppTest) -> str:
@@ -59,19 +48,42 @@ def ours(world: World) -> Path:
 
 def test_administrators_see_what_is_here_and_what_happened(world: World, ours: Path) -> None:
     LlmRecord(world.alioth.settings.home).note("ours", "It failed *twice*.")
-    shown = words(models_page(world.person("root", admin=True)))
+    at = world.page(world.person("root", admin=True), "models")
+    assert not at.exception
+    shown = words(at)
     assert "smollm2-135m-instruct" in shown and "98 MB · Apache-2.0" in shown and "ours" in shown
     assert say("models.fits_no", "en") in shown and say("models.not_pinned", "en") in shown
     assert "qwen3-8b" in shown and "failed" in shown and say("models.not_running", "en") in shown
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_happened_is_told_in_the_language_of_the_page(world: World, language: str) -> None:
+    root, record = world.person("root", admin=True), LlmRecord(world.alioth.settings.home)
+    world.alioth.accounts.set_language(root.principal, language)
+    for _ in range(2):
+        record.failed("qwen3-4b", "llama.cpp says no.")
+    assert record.choose("qwen3-4b") == "smollm2-135m-instruct"
+    record.note("ours", LoadNote("Only 2 slots fit, not 4.", "slots", got=2, wanted=4))
+    record.note("ours", LoadNote("Of a newer version.", "newer", got=2))
+    record.note("ours", LoadNote("A value is missing.", "slots"))
+    at = world.page(root, "models")
+    assert not at.exception
+    shown = words(at)
+    replaced = say("loaded.replaced", language, wanted="qwen3-4b", times=2, model="smollm2-135m-instruct")
+    assert replaced in shown and say("loaded.failed", language, why="llama.cpp says no.") in shown
+    assert say("loaded.slots", language, got=2, wanted=4) in shown
+    assert "Of a newer version." in shown and "A value is missing." in shown
+
+
 def test_others_do_not_see_the_page(world: World, ours: Path) -> None:
-    at = models_page(world.person("reader"))
+    at = world.page(world.person("reader"), "models")
+    assert not at.exception
     assert "98 MB" not in words(at) and not [one for one in at.button if one.key == "remove_ours"]
 
 
 def test_a_model_goes_only_after_the_question_and_is_noted(world: World, ours: Path) -> None:
-    at = models_page(world.person("root", admin=True))
+    at = world.page(world.person("root", admin=True), "models")
+    assert not at.exception
     assert not [one for one in at.button if one.key == "remove_smollm2-135m-instruct"]
     at.button(key="remove_ours").click().run()
     assert ours.exists()
@@ -81,6 +93,7 @@ def test_a_model_goes_only_after_the_question_and_is_noted(world: World, ours: P
 
 
 def test_a_file_that_is_not_the_pinned_one_is_told_and_the_page_stays(world: World, ours: Path) -> None:
-    at = models_page(world.person("root", admin=True))
+    at = world.page(world.person("root", admin=True), "models")
+    assert not at.exception
     at.button(key="verify_ours").click().run()
     assert not at.exception and "pinned" in words(at)

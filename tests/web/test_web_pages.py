@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app.web.messages import say
 from app.web.unpacking import unpacking
@@ -35,19 +34,6 @@ if TYPE_CHECKING:
     from conftest import Person, World  # type: ignore[import-not-found]
 
 SCRIPT = Path(__file__).parents[2] / "app" / "web" / "main.py"
-
-
-def page(person: Person | None, view: str = "", **query: str) -> AppTest:
-    """One run of the page for this person; `view`: library or admin."""
-    at = AppTest.from_file(str(SCRIPT), default_timeout=30)
-    at.user = dict(person.st_user) if person else {}
-    for name, value in query.items():
-        at.query_params[name] = value
-    at.run()
-    if view:  # AppTest switches to pages in files only; ours are functions, known by the hash of their address
-        at._page_hash = calc_hash(view)
-        at.run()
-    return at
 
 
 def html_of(at: AppTest) -> str:
@@ -132,7 +118,7 @@ def test_the_sign_in_of_one_user_does_not_serve_another(world: World) -> None:
 def test_an_open_page_stops_at_the_next_rerun_when_the_user_is_disabled(world: World) -> None:
     ann = world.person("ann")
     world.collection("plans", ann)
-    at = page(ann)
+    at = world.page(ann)
     assert at.chat_input
     world.alioth.accounts.set_disabled("ann", True)
     at.run()
@@ -141,18 +127,18 @@ def test_an_open_page_stops_at_the_next_rerun_when_the_user_is_disabled(world: W
 
 def test_only_administrators_have_the_administration_page(world: World) -> None:
     ann, boss = world.person("ann"), world.person("boss", admin=True)
-    links = [link.proto.label for link in page(ann).get("page_link")]
+    links = [link.proto.label for link in world.page(ann).get("page_link")]
     assert say("nav.admin", "en") not in links and say("nav.library", "en") in links
-    assert say("nav.admin", "en") in [link.proto.label for link in page(boss).get("page_link")]
+    assert say("nav.admin", "en") in [link.proto.label for link in world.page(boss).get("page_link")]
 
 
 def test_the_chosen_language_is_kept_with_the_user(world: World) -> None:
     ann = world.person("ann")
-    at = page(ann)
+    at = world.page(ann)
     assert say("chat.welcome", "en") in html_of(at)
     next(g for g in at.get("button_group") if g.key == "language").set_value("zh").run()
     assert say("chat.welcome", "zh") in html_of(at)
-    assert say("chat.welcome", "zh") in html_of(page(ann))
+    assert say("chat.welcome", "zh") in html_of(world.page(ann))
 
 
 # ---------------------------------------------------------------- conversations
@@ -162,7 +148,7 @@ def test_a_question_starts_a_conversation_and_its_answer_is_shown(world: World) 
     ann = world.person("ann")
     world.collection("travel", ann)
     asked = scripted(world, at_once)
-    at = page(ann)
+    at = world.page(ann)
     at.chat_input[0].set_value("How long does it take?").run()
     conversation = wait_until_answered(world, ann)
     at.run()
@@ -177,7 +163,7 @@ def test_the_conversation_of_the_address_comes_back_and_its_history_goes_along(w
     travel = world.collection("travel", ann)
     message = world.answered(ann, travel, "It takes thirty days.", question="How long?")
     asked = scripted(world, at_once)
-    at = page(ann, c=message.conversation_id)
+    at = world.page(ann, c=message.conversation_id)
     assert "It takes thirty days." in html_of(at)
     at.chat_input[0].set_value("And then?").run()
     wait_until_answered(world, ann)
@@ -188,7 +174,7 @@ def test_another_persons_conversation_is_not_there(world: World) -> None:
     ann, bob = world.person("ann"), world.person("bob")
     travel = world.collection("travel", ann, bob)
     message = world.answered(ann, travel, "canary-4711", question="canary question")
-    at = page(bob, c=message.conversation_id)
+    at = world.page(bob, c=message.conversation_id)
     assert "canary" not in everything(at) and "c" not in at.query_params
     assert at.toast[0].value == say("chat.not_there", "en")
 
@@ -206,15 +192,16 @@ def test_a_growing_answer_is_shown_and_can_be_stopped(world: World) -> None:
         yield Finished(answer("So far ", stopped=True))
 
     scripted(world, slowly)
-    at = page(ann)
+    at = world.page(ann)
     at.chat_input[0].set_value("Tell me everything").run()
     assert begun.wait(10)
     at.run()
     assert "al-typing" in html_of(at) and "So far" in html_of(at) and at.chat_input[0].disabled
+    assert "al-unchecked" in html_of(at) and say("chat.not_checked_yet", "en") in html_of(at)
     next(button for button in at.button if button.label == say("chat.stop", "en")).click().run()
     wait_until_answered(world, ann)
     at.run()
-    assert "al-typing" not in html_of(at) and "So far" in html_of(at)
+    assert "al-unchecked" not in html_of(at) and "So far" in html_of(at)
     assert any(say("chat.stopped", "en") in caption.value for caption in at.caption)
 
 
@@ -222,7 +209,7 @@ def test_a_refused_question_shows_why_and_leaves_no_empty_conversation(world: Wo
     ann = world.person("ann")
     world.collection("travel", ann)
     scripted(world, at_once)
-    at = page(ann)
+    at = world.page(ann)
     at.chat_input[0].set_value("refuse me").run()
     assert "The question breaks a rule" in at.error[0].value
     assert world.alioth.conversations.list(ann.principal.user_id) == []
@@ -232,7 +219,7 @@ def test_the_way_to_answer_can_be_chosen(world: World) -> None:
     ann = world.person("ann")
     world.collection("travel", ann)
     asked = scripted(world, at_once)
-    at = page(ann)
+    at = world.page(ann)
     at.selectbox(key="answer_mode").set_value(AnswerMode.ANSWER).run()
     at.chat_input[0].set_value("How long?").run()
     wait_until_answered(world, ann)
@@ -244,7 +231,7 @@ def test_only_readable_collections_are_offered_and_searched(world: World) -> Non
     world.collection("hidden hr")
     travel = world.collection("travel", ann)
     asked = scripted(world, at_once)
-    at = page(ann)
+    at = world.page(ann)
     assert at.multiselect[0].options == ["travel"]
     world.alioth.accounts_store.revoke(travel.id, "user", ann.principal.user_id)
     at.chat_input[0].set_value("Still there?").run()
@@ -259,7 +246,7 @@ def test_hostile_answers_quotes_and_names_stay_text(world: World) -> None:
     citation = world.citation(document, quote=attack)
     check = SentenceCheck(attack, Verdict.UNSUPPORTED, f'"><script>{attack}', 0, len(attack))
     message = world.answered(ann, travel, f"{attack} [1]", [citation], [check], question=attack)
-    at = page(ann, c=message.conversation_id)
+    at = world.page(ann, c=message.conversation_id)
     shown = html_of(at)
     assert "<script" not in shown and "<img" not in shown and "&lt;script&gt;" in shown
     for element in [*at.markdown, *at.caption]:
@@ -272,7 +259,7 @@ def test_unsupported_sentences_are_counted_and_marked(world: World) -> None:
     travel = world.collection("travel", ann)
     check = SentenceCheck("It is 99.", Verdict.UNSUPPORTED, "The number “99” is not in the source.", 0, 9)
     message = world.answered(ann, travel, "It is 99.", checks=[check])
-    at = page(ann, c=message.conversation_id)
+    at = world.page(ann, c=message.conversation_id)
     assert "al-unsupported" in html_of(at)
     assert any("1 not supported" in element.value for element in at.markdown)
 
@@ -284,7 +271,7 @@ def test_a_source_offers_the_page_image_or_the_place_and_the_original(world: Wor
     note = world.document(travel, "note.md", b"x")
     citations = [world.citation(pdf, 1, "the words", page=3), world.citation(note, 2)]
     message = world.answered(ann, travel, "Yes [1][2].", citations)
-    at = page(ann, c=message.conversation_id)
+    at = world.page(ann, c=message.conversation_id)
     links = [link.proto.url for link in at.get("link_button")]
     assert f"/files/{pdf.id}/original" in links
     assert any(link.startswith(f"/files/{note.id}/view?chunk=") for link in links)
@@ -299,7 +286,7 @@ def test_sources_of_a_collection_that_is_no_longer_shared_are_not_shown(world: W
     document = world.document(travel, "secret name.pdf", b"x")
     message = world.answered(ann, travel, "Yes [1].", [world.citation(document, quote="secret quote")])
     world.alioth.accounts_store.revoke(travel.id, "user", ann.principal.user_id)
-    at = page(ann, c=message.conversation_id)
+    at = world.page(ann, c=message.conversation_id)
     assert "secret quote" not in everything(at) and "secret name" not in everything(at)
     assert any(say("source.no_longer_readable", "en") in caption.value for caption in at.caption)
 
@@ -308,7 +295,7 @@ def test_a_thumb_is_kept_with_its_reason(world: World) -> None:
     ann = world.person("ann")
     travel = world.collection("travel", ann)
     message = world.answered(ann, travel, "Yes.")
-    at = page(ann, c=message.conversation_id)
+    at = world.page(ann, c=message.conversation_id)
     next(g for g in at.get("feedback") if g.key == f"thumbs_{message.id}").set_value(0).run()
     assert world.alioth.conversations.message(message.id).feedback == -1
 
@@ -316,7 +303,7 @@ def test_a_thumb_is_kept_with_its_reason(world: World) -> None:
 def test_a_conversation_is_renamed_and_deleted_from_the_sidebar(world: World) -> None:
     ann = world.person("ann")
     message = world.answered(ann, world.collection("travel", ann), "Yes.", question="Old *title*")
-    at = page(ann, c=message.conversation_id)
+    at = world.page(ann, c=message.conversation_id)
     labels = [button.label for button in at.sidebar.button]
     assert "Old \\*title\\*" in labels
     next(m for m in at.get("menu_button") if m.key == f"more_{message.conversation_id}").click("delete").run()
@@ -334,7 +321,7 @@ def test_the_library_shows_documents_with_state_and_reason(world: World) -> None
     broken = world.alioth.documents.submit(travel.id, "broken.pdf", "0" * 64, 9)
     world.alioth.documents.claim("w", 5, 60, [broken.version_id])
     world.alioth.documents.fail(broken.version_id, "w", InputError("It is damaged.", "Print it again."))
-    at = page(ann, "library")
+    at = world.page(ann, "library")
     shown = everything(at)
     assert "costs &amp; &lt;b&gt;more&lt;/b&gt;.pdf" in shown and "It is damaged. Print it again." in shown
     assert "pages: 3 · passages: 1" in shown
@@ -345,7 +332,7 @@ def test_readers_cannot_upload_or_delete_and_writers_can(world: World) -> None:
     travel = world.collection("travel", ann)
     world.alioth.accounts_store.grant(travel.id, "user", bob.principal.user_id, Role.WRITE)
     document = world.document(travel, "costs.pdf", b"x")
-    reader, writer = page(ann, "library"), page(bob, "library")
+    reader, writer = world.page(ann, "library"), world.page(bob, "library")
     assert not reader.get("file_uploader") and writer.get("file_uploader")
     menus = [m for m in reader.get("menu_button") if m.key == f"menu_{document.id}"]
     assert list(menus[0].options) == [say("document.details", "en")]
@@ -354,7 +341,7 @@ def test_readers_cannot_upload_or_delete_and_writers_can(world: World) -> None:
 def test_an_upload_goes_to_disk_and_to_the_queue_at_once(world: World) -> None:
     ann = world.person("ann")
     travel = world.collection("travel", ann, role=Role.WRITE)
-    at = page(ann, "library")
+    at = world.page(ann, "library")
     at.get("file_uploader")[0].set_value([("出差.txt", "三十天".encode(), "text/plain")]).run()
     row = world.alioth.documents.find(travel.id, "出差.txt")
     assert row is not None and row.state is DocumentState.QUEUED and row.size == 9
@@ -368,7 +355,7 @@ def test_an_uploaded_archive_becomes_its_files_and_names_what_it_refuses(world: 
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("出差/费用.txt", "三十天")
         archive.writestr("../out.txt", "x")
-    at = page(ann, "library")
+    at = world.page(ann, "library")
     at.get("file_uploader")[0].set_value([("papers.zip", packed.getvalue(), "application/zip")]).run()
     until = time.monotonic() + 240
     while unpacking.under_way(travel.id):
@@ -387,7 +374,7 @@ def test_an_existing_name_asks_what_to_do(world: World, choice: str) -> None:
     ann = world.person("ann")
     travel = world.collection("travel", ann, role=Role.WRITE)
     document = world.document(travel, "costs.txt", b"old")
-    at = page(ann, "library")
+    at = world.page(ann, "library")
     at.get("file_uploader")[0].set_value([("costs.txt", b"new bytes", "text/plain")]).run()
     assert world.alioth.documents.get(document.id).version == 1  # nothing happens before the choice
     next(b for b in at.button if b.label == say(f"upload.{choice}", "en")).click().run()
@@ -401,7 +388,7 @@ def test_an_existing_name_asks_what_to_do(world: World, choice: str) -> None:
 def test_a_name_that_could_leave_its_place_is_refused(world: World, name: str) -> None:
     ann = world.person("ann")
     travel = world.collection("travel", ann, role=Role.WRITE)
-    at = page(ann, "library")
+    at = world.page(ann, "library")
     at.get("file_uploader")[0].set_value([(name, b"x", "text/plain")]).run()
     assert at.error and world.alioth.documents.count(travel.id) == 0
 
@@ -412,7 +399,7 @@ def test_a_failed_document_is_tried_again(world: World) -> None:
     broken = world.alioth.documents.submit(travel.id, "broken.pdf", "0" * 64, 9)
     world.alioth.documents.claim("w", 5, 60, [broken.version_id])
     world.alioth.documents.fail(broken.version_id, "w", InputError("It is damaged."))
-    at = page(boss, "library")
+    at = world.page(boss, "library")
     next(m for m in at.get("menu_button") if m.key == f"menu_{broken.document_id}").click("retry").run()
     assert world.alioth.documents.get(broken.document_id).state is DocumentState.QUEUED
 
@@ -421,7 +408,7 @@ def test_a_document_is_deleted_after_a_question(world: World) -> None:
     ann = world.person("ann")
     travel = world.collection("travel", ann, role=Role.WRITE)
     document = world.document(travel, "costs.pdf", b"x")
-    at = page(ann, "library")
+    at = world.page(ann, "library")
     next(m for m in at.get("menu_button") if m.key == f"menu_{document.id}").click("delete").run()
     assert world.alioth.documents.count(travel.id) == 1
     next(b for b in at.button if b.label == say("page.delete", "en")).click().run()
@@ -433,7 +420,7 @@ def test_names_are_searched_and_lists_are_paged(world: World) -> None:
     travel = world.collection("travel", ann)
     for number in range(25):
         world.document(travel, f"doc {number:02}.txt", str(number).encode())
-    at = page(ann, "library")
+    at = world.page(ann, "library")
     assert "doc 00" in everything(at) and "doc 24" not in everything(at)
     at.text_input(key="search").set_value("DOC 24").run()
     assert "doc 24" in everything(at) and "doc 00" not in everything(at)
@@ -444,7 +431,7 @@ def test_names_are_searched_and_lists_are_paged(world: World) -> None:
 
 def test_an_added_user_gets_a_link_that_is_shown_once(world: World) -> None:
     boss = world.person("boss", admin=True)
-    at = page(boss, "admin")
+    at = world.page(boss, "admin")
     at.text_input[0].set_value("new colleague")
     next(b for b in at.button if b.label == say("admin.add", "en")).click().run()
     link = at.code[0].value
@@ -458,7 +445,7 @@ def test_an_added_user_gets_a_link_that_is_shown_once(world: World) -> None:
 def test_the_administration_page_refuses_others_even_by_its_address(world: World) -> None:
     boss = world.person("boss", admin=True)
     world.person("other boss", admin=True)
-    at = page(boss, "admin")
+    at = world.page(boss, "admin")
     user = world.alioth.accounts_store.user_by_name("boss")
     assert user is not None
     with world.alioth.db.write() as session:
@@ -474,7 +461,7 @@ def test_the_administration_page_refuses_others_even_by_its_address(world: World
 def test_access_is_given_and_taken_back(world: World) -> None:
     boss, ann = world.person("boss", admin=True), world.person("ann")
     travel = world.collection("travel")
-    at = page(boss, "admin")
+    at = world.page(boss, "admin")
     next(s for s in at.selectbox if s.label == say("admin.who", "en")).set_value(("user", ann.principal.user_id))
     next(b for b in at.button if b.label == say("admin.grant", "en")).click().run()
     assert world.alioth.permissions.role(ann.principal, travel.id) is Role.READ

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.util import calc_hash
 
 from app.web.highlight import marked_html
 from app.web.messages import say
@@ -18,21 +16,7 @@ from core.filters import make_filters
 from core.types import Answer, AnswerMode, GlossaryTerm, Role, ScoredChunk
 
 if TYPE_CHECKING:
-    from conftest import Person, World  # type: ignore[import-not-found]
-
-SCRIPT = Path(__file__).parents[2] / "app" / "web" / "main.py"
-
-
-def page(person: Person, view: str = "", **query: str) -> AppTest:
-    at = AppTest.from_file(str(SCRIPT), default_timeout=120)
-    at.user = dict(person.st_user)
-    for name, value in query.items():
-        at.query_params[name] = value
-    at.run()
-    if view:
-        at._page_hash = calc_hash(view)
-        at.run()
-    return at
+    from conftest import World  # type: ignore[import-not-found]
 
 
 def html_of(at: AppTest) -> str:
@@ -84,7 +68,7 @@ def test_a_search_shows_the_passages_of_collections_that_may_be_read(world: Worl
     for collection in (mine, theirs):
         row = world.document(collection, f"{collection.name}.md", b"x")
         asked.chunks += world.alioth.chunks.of_version(row.version_id)
-    at = page(ann, "search")
+    at = world.page(ann, "search")
     assert not at.exception
     search(at, "leave")
     text = html_of(at)
@@ -95,7 +79,7 @@ def test_a_search_shows_the_passages_of_collections_that_may_be_read(world: Worl
 def test_readers_who_may_not_write_anywhere_have_no_search_test_page(world: World, asked: Asked) -> None:
     ann = world.person("ann")
     world.collection("mine", ann)
-    at = page(ann, "search")
+    at = world.page(ann, "search")
     assert "search_question" not in [box.key for box in at.text_input]
 
 
@@ -103,7 +87,7 @@ def test_the_filters_that_are_chosen_reach_the_search(world: World, asked: Asked
     ann = world.person("ann")
     mine = world.collection("mine", ann, role=Role.WRITE)
     world.document(mine, "a.md", b"x")
-    at = page(ann, "search")
+    at = world.page(ann, "search")
     assert at.multiselect(key="narrow_search_documents").options == ["a.md"]
     at.multiselect(key="narrow_search_types").set_value(["pdf"]).run()
     at.text_input(key="narrow_search_path").set_value("hr; it/*.pdf").run()
@@ -118,7 +102,7 @@ def test_a_conversation_begins_with_the_filters_of_its_last_answer_and_shows_the
     kept = make_filters(paths=["hr"], since="2024")
     answer = Answer("Thirty days.", "en", AnswerMode.QUOTE, filters=kept.to_dict())
     world.alioth.conversations.finish_message(message.id, "complete", "Thirty days.", answer)
-    at = page(ann, c=message.conversation_id)
+    at = world.page(ann, c=message.conversation_id)
     assert not at.exception
     assert at.text_input(key=f"narrow_chat_{message.conversation_id}_path").value == "hr"
     assert any("2024" in caption.value and "hr" in caption.value for caption in at.caption)
@@ -128,11 +112,11 @@ def test_the_glossary_is_edited_by_writers_and_seen_by_readers(world: World) -> 
     ann, bob = world.person("ann"), world.person("bob")
     mine = world.collection("mine", ann, role=Role.WRITE)
     world.alioth.accounts_store.grant(mine.id, "user", bob.principal.user_id, Role.READ)
-    at = page(bob, "library")
+    at = world.page(bob, "library")
     assert "open_glossary" not in [b.key for b in at.button]
     world.alioth.glossary.put(mine.id, [GlossaryTerm("OKR", ("goals",))])
     for person, may in ((bob, False), (ann, True)):
-        at = page(person, "library")
+        at = world.page(person, "library")
         at.button(key="open_glossary").click().run()
         assert not at.exception
         assert ("save_glossary" in [b.key for b in at.button]) is may

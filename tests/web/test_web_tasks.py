@@ -15,11 +15,10 @@ from chat.events import AnswerEvent
 from chat.running import RunningAnswers
 from core.errors import InputError, NotFoundError
 from core.types import Answer, AnswerMode, Contradiction, Locator, NewChunk
-from tests.web.test_web_pages import everything, html_of, page
+from tests.web.conftest import Person, World
+from tests.web.test_web_pages import everything, html_of
 
 if TYPE_CHECKING:
-    from conftest import Person, World  # type: ignore[import-not-found]
-
     from core.types import Collection
 
 
@@ -63,7 +62,7 @@ def wait_for(world: World, conversation: str) -> None:
 
 
 def task_page(person: Person, conversation: str = "") -> AppTest:
-    return page(person, "tasks", **({"t": conversation} if conversation else {}))
+    return World.page(person, "tasks", **({"t": conversation} if conversation else {}))
 
 
 def test_a_comparison_is_stored_and_shown_in_two_columns(world: World, owner: Person, rules: Collection) -> None:
@@ -170,7 +169,7 @@ def test_a_contradiction_shows_both_documents_with_their_dates(world: World, own
         contradictions=(Contradiction(1, 2, "20 days", "30 days"),),
     )  # fmt: skip
     world.alioth.conversations.finish_message(message.id, "complete", told.text, told)
-    shown = html_of(page(owner, c=message.conversation_id))
+    shown = html_of(World.page(owner, c=message.conversation_id))
     assert "al-conflict" in shown and "30 days" in shown and "old.md" in shown and "new.md" in shown
     day = documents[0].created_at.date().isoformat()
     assert f"added {day}" in shown

@@ -13,7 +13,7 @@ from app.web import dialogs, places, state
 from app.web.failures import shown
 from app.web.messages import say_or
 from app.web.reasons import reason_text
-from app.web.render import answer_html, label, quote_html
+from app.web.render import answer_html, label, quote_html, unchecked_html
 from app.web.views.conflict import show_contradictions
 from app.web.views.narrow import filters_text
 from app.web.views.task_result import replaces_text, show_result
@@ -32,7 +32,7 @@ def show_answer(message: Message, who: Principal) -> None:
     answer = message.answer
     if message.state == "failed" or answer is None:
         if message.text:
-            st.html(answer_html(message.text))
+            st.html(unchecked_html(message.text, state.t("chat.not_checked")))
         key = "chat.failed" if message.state == "failed" else "chat.stopped"
         st.caption(f":material/info: {state.t(key)}")
         return

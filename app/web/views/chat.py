@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from math import ceil
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -12,8 +11,9 @@ import streamlit as st
 from app.answering import resolved
 from app.web import state
 from app.web.failures import shown
-from app.web.render import answer_html, question_html
+from app.web.render import question_html, unchecked_html
 from app.web.views.answer import show_answer
+from app.web.views.following import follow, queue_text
 from app.web.views.generation import conversation_button, keep_for
 from app.web.views.narrow import choose_filters, hand_filters_on
 from core.errors import AliothError, NotFoundError
@@ -22,9 +22,9 @@ from core.types import AnswerMode, ChatTurn, Collection, Principal
 
 if TYPE_CHECKING:
     from chat.events import AnswerEvent
+    from chat.running import Snapshot
     from storage.conversations import Conversation, Message
 
-POLL_S = 0.3
 TITLE_CHARS = 60
 HISTORY = 8
 """Earlier messages a follow-up may refer to."""
@@ -44,7 +44,8 @@ def page() -> None:
     if not collections:
         return
     with st.bottom:
-        wide, middle, narrow, last = st.columns((3, 1.2, 1.2, 1.2), vertical_alignment="bottom")
+        with st.container(key="ask_with"):
+            wide, middle, narrow, last = st.columns((2.6, 1.2, 1.5, 1.2), vertical_alignment="bottom")
         with wide:
             chosen = _choose(conversation, collections, who)
         with middle:
@@ -102,39 +103,19 @@ def _show(message: Message, who: Principal) -> None:
         return
     with st.chat_message("assistant", avatar=":material/auto_awesome:"):
         if message.state == "streaming":
-            _follow(message.id, message.conversation_id)
+            follow(message, _growing)
         else:
             show_answer(message, who)
 
 
-@st.fragment(run_every=POLL_S)
-def _follow(message_id: str, conversation_id: str) -> None:
-    """Show a growing answer. Each look tells the task that somebody is there; a closed tab stops looking."""
-    who = state.principal()
-    alioth = state.alioth()
-    alioth.conversations.get(conversation_id, who.user_id)
-    try:
-        snapshot = alioth.running.snapshot(message_id)
-    except NotFoundError:  # it ended over a minute ago, or another web process writes it
-        if alioth.conversations.message(message_id).state != "streaming":
-            st.rerun()
+def _growing(snapshot: Snapshot | None) -> None:
+    """What is written so far, or else what is being done or waited for."""
+    if snapshot is not None and snapshot.text:
+        st.html(unchecked_html(snapshot.text, state.t("chat.not_checked_yet"), growing=True))
+    elif snapshot is None:
         st.caption(state.t("stage.generate"))
-        return
-    if snapshot.done:
-        st.rerun()
-    if snapshot.text:
-        st.html(f'<div class="al-typing">{answer_html(snapshot.text)}</div>')
     else:
-        stage = state.t(f"stage.{snapshot.stage or 'retrieve'}")
-        st.caption(_queue_text(snapshot.place, snapshot.wait_s) if snapshot.place else stage)
-    if st.button(state.t("chat.stop"), icon=":material/stop_circle:", key=f"stop_{message_id}"):
-        alioth.running.stop(message_id)
-
-
-def _queue_text(place: int, seconds: float) -> str:
-    if seconds < 1:
-        return state.t("chat.queue", place=place)
-    return state.t("chat.queue_wait", place=place, seconds=ceil(seconds))
+        st.caption(queue_text(snapshot) or state.t(f"stage.{snapshot.stage or 'retrieve'}"))
 
 
 def _choose(conversation: Conversation | None, collections: list[Collection], who: Principal) -> list[Collection]:

@@ -11,8 +11,9 @@ import streamlit as st
 from app.tasks import MOST_DOCUMENTS, Task, Tasks
 from app.web import state
 from app.web.failures import shown
-from app.web.render import answer_html
+from app.web.render import unchecked_html
 from app.web.views.answer import show_answer
+from app.web.views.following import follow, queue_text
 from core.errors import InputError, NotFoundError
 from core.types import Collection, Principal
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 KINDS = ("summary", "table", "comparison", "translation")
 ICONS = {"summary": "summarize", "table": "table", "comparison": "compare", "translation": "translate"}
-POLL_S = 0.4
 _KEY = "t"
 
 
@@ -77,7 +77,7 @@ def _show(message: Message, who: Principal) -> None:
     asked = state.alioth().conversations.messages(message.conversation_id)[0].text
     st.html(f'<div class="al-name">{escape(asked)}</div>')
     if message.state == "streaming":
-        _follow(message.id, message.conversation_id)
+        follow(message, _growing)
     else:
         show_answer(message, who)
     if st.button(state.t("task.another"), icon=":material/add:", key="task_new"):
@@ -85,33 +85,18 @@ def _show(message: Message, who: Principal) -> None:
         st.rerun()
 
 
-@st.fragment(run_every=POLL_S)
-def _follow(message_id: str, conversation_id: str) -> None:
-    """Show the growing result. Each look keeps the task going; a closed tab stops looking, and that stops it."""
-    who = state.principal()
-    alioth = state.alioth()
-    alioth.conversations.get(conversation_id, who.user_id)
-    try:
-        snapshot = alioth.running.snapshot(message_id)
-    except NotFoundError:
-        if alioth.conversations.message(message_id).state != "streaming":
-            st.rerun()
+def _growing(snapshot: Snapshot | None) -> None:
+    if snapshot is None:
         st.caption(state.t("stage.read"))
         return
-    if snapshot.done:
-        st.rerun()
     show_progress(snapshot)
     if snapshot.text:
-        st.html(f'<div class="al-typing">{answer_html(snapshot.text)}</div>')
-    if st.button(state.t("chat.stop"), icon=":material/stop_circle:", key=f"stop_{message_id}"):
-        alioth.running.stop(message_id)
+        st.html(unchecked_html(snapshot.text, state.t("chat.not_checked_yet"), growing=True))
 
 
 def show_progress(snapshot: Snapshot) -> None:
     """How far a task is, with the estimate of the time left."""
-    text = (
-        state.t("chat.queue", place=snapshot.place) if snapshot.place else state.t(f"stage.{snapshot.stage or 'read'}")
-    )
+    text = queue_text(snapshot) or state.t(f"stage.{snapshot.stage or 'read'}")
     done = snapshot.progress
     if done is None or not done.total:
         st.caption(text)
