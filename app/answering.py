@@ -66,7 +66,7 @@ def offered_adapters(alioth: Alioth) -> dict[str, str]:
     Raises:
         ModelUnavailableError: another engine has them, and the models process does not answer.
     """
-    from models.adapter_files import FOLDER, adapters
+    from models.files.adapter_files import FOLDER, adapters
 
     if alioth.settings.models.llm_urls:
         info = alioth.llm.info()

@@ -87,7 +87,7 @@ def _packages(alioth: Alioth) -> str:
 
 
 def _machine(alioth: Alioth) -> str:
-    from models.cpu import has_fast_bfloat16, physical_cores
+    from models.embedding.cpu import has_fast_bfloat16, physical_cores
 
     free = shutil.disk_usage(alioth.settings.home).free / 1e9
     fast = "with" if has_fast_bfloat16() else "without"
@@ -103,7 +103,7 @@ def _database(alioth: Alioth) -> str:
 
 def _model(role: str) -> Callable[[Alioth], str]:
     def examine(alioth: Alioth) -> str:
-        from models.weights import resolve
+        from models.files.weights import resolve
 
         name = getattr(alioth.settings.models, role)
         if is_remote(name):

@@ -10,7 +10,7 @@ from core.types import StoredChunk
 
 if TYPE_CHECKING:
     from chat.preview import Reading
-    from chat.retrieve import Retrieval
+    from chat.retrieval.retrieve import Retrieval
 
 STAGES = ("dense", "keyword", "among", "exact", "fused", "rerank")
 MOST = 50

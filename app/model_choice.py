@@ -9,8 +9,8 @@ from core.errors import AliothError, ConflictError, InputError
 
 if TYPE_CHECKING:
     from app.wiring import Alioth
-    from models.catalog import CatalogEntry
-    from models.fits import Fit
+    from models.files.catalog import CatalogEntry
+    from models.planning.fits import Fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,10 @@ class ModelRow:
 
 def model_rows(alioth: Alioth) -> list[ModelRow]:
     """The catalogue with what is present, pinned, in use, and what fits this machine now."""
-    from models.catalog import catalog, location
-    from models.fits import fit_of
-    from models.machine import this_machine
-    from models.weights import pins_of
+    from models.files.catalog import catalog, location
+    from models.files.weights import pins_of
+    from models.planning.fits import fit_of
+    from models.planning.machine import this_machine
 
     home, machine = alioth.settings.home, this_machine(alioth.settings.home)
     used = models_in_use(alioth)
@@ -81,11 +81,11 @@ def use_model(alioth: Alioth, model: str) -> tuple[bool, list[str]]:
         NotFoundError, WeightsError, ModelError: it cannot be loaded; nothing changed.
     """
     from core.settings import llm_is_set
-    from models import weights
-    from models.catalog import entry
-    from models.chosen import choose_llm
-    from models.gguf import read_header, require_language_model
-    from models.llm_record import forgive
+    from models.files import weights
+    from models.files.catalog import entry
+    from models.files.chosen import choose_llm
+    from models.files.gguf import read_header, require_language_model
+    from models.serving.llm_record import forgive
 
     settings = alioth.settings
     found = entry(model, settings.home)
@@ -117,7 +117,7 @@ def remove_model(alioth: Alioth, model: str) -> int:
     Raises:
         ConflictError: it is in use, or bundled. NotFoundError: no such id, or no files.
     """
-    from models.store import remove_model as remove
+    from models.files.store import remove_model as remove
 
     return remove(model, alioth.settings.home, users_of_models(alioth))
 
@@ -128,7 +128,7 @@ def verify_model(alioth: Alioth, model: str) -> str:
     Raises:
         WeightsError: one is missing, not pinned, or another one. NotFoundError: no such id.
     """
-    from models.weights import forget_verified, resolve
+    from models.files.weights import forget_verified, resolve
 
     forget_verified(alioth.settings.home)
     return str(resolve(model, alioth.settings.home))

@@ -19,15 +19,15 @@ from app.other_engines import is_remote, remote_embedder, remote_llm, serve_othe
 from core.errors import AliothError, InputError, NotFoundError
 from core.log import configure_logging
 from core.settings import Settings, load_settings
-from models.llm_record import LlmRecord, load_events
-from models.load_note import LoadNote
+from models.engine.load_note import LoadNote
+from models.serving.llm_record import LlmRecord, load_events
 
 if TYPE_CHECKING:
     import uvicorn
 
-    from models.lanes import ComputeGate
-    from models.service import Served, ServedEmbedder
-    from models.swap import LlmSwap, LoadedLlm
+    from models.queueing.lanes import ComputeGate
+    from models.serving.service import Served, ServedEmbedder
+    from models.serving.swap import LlmSwap, LoadedLlm
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class ModelServer:
         self._record = LlmRecord(settings.home)
 
     def run(self) -> int:
-        from models.service import Served, serve
+        from models.serving.service import Served, serve
 
         token = self._settings.models.token.get_secret_value()
         served = Served()
@@ -118,12 +118,12 @@ def load(settings: Settings, served: Served, record: LlmRecord) -> LlmSwap:
     Raises:
         WeightsError: a file is missing or of another sha256 than pinned.
     """
-    from models import weights
-    from models.chosen import former_llms
-    from models.cpu import physical_cores
-    from models.embedders import Embedders
-    from models.lanes import ComputeGate
-    from models.swap import LlmSwap
+    from models.embedding.cpu import physical_cores
+    from models.embedding.embedders import Embedders
+    from models.files import weights
+    from models.files.chosen import former_llms
+    from models.queueing.lanes import ComputeGate
+    from models.serving.swap import LlmSwap
 
     chosen, home = settings.models, settings.home
     _require_role(settings)
@@ -171,13 +171,13 @@ def _load_llm(settings: Settings, model_id: str, threads: int, gate: ComputeGate
     Raises:
         InputError: it is none. WeightsError, ModelError: see LlamaCppModel.
     """
-    from models import weights
-    from models.catalog import entry
-    from models.limits import end_soon, limits_of
-    from models.llama import LlamaCppModel
-    from models.plan_load import plan_load
-    from models.requantise import fast_copy
-    from models.swap import LoadedLlm
+    from models.engine.llama import LlamaCppModel
+    from models.files import weights
+    from models.files.catalog import entry
+    from models.files.requantise import fast_copy
+    from models.planning.plan_load import plan_load
+    from models.queueing.limits import end_soon, limits_of
+    from models.serving.swap import LoadedLlm
 
     chosen, home = settings.models, settings.home
     if chosen.llm_urls or is_remote(model_id):
@@ -206,9 +206,9 @@ def _load_embedder(
     settings: Settings, served: Served, model_id: str, threads: int, gate: ComputeGate
 ) -> ServedEmbedder:
     """Any embedder of the catalogue. All share one gate, so that two never compute at once."""
-    from models import weights
-    from models.catalog import entry
-    from models.sentence_transformer import SentenceTransformerEmbedder
+    from models.embedding.sentence_transformer import SentenceTransformerEmbedder
+    from models.files import weights
+    from models.files.catalog import entry
 
     if is_remote(model_id):
         return remote_embedder(settings, served, model_id)
@@ -228,7 +228,7 @@ def _load_embedder(
 
 
 def _require_role(settings: Settings) -> None:
-    from models.catalog import entry
+    from models.files.catalog import entry
 
     chosen = settings.models
     for variable, model_id, role in (("LLM", chosen.llm, "llm"), ("EMBEDDER", chosen.embedder, "embedder")):

@@ -12,10 +12,10 @@ from core.errors import AliothError, ConflictError, InputError, NotFoundError
 from core.settings import REMOTE, ModelSettings, Settings
 
 if TYPE_CHECKING:
-    from models.lanes import ComputeGate
-    from models.rerank_service import ServedReranker
-    from models.service import Served, ServedEmbedder
-    from models.swap import LoadedLlm
+    from models.queueing.lanes import ComputeGate
+    from models.serving.rerank_service import ServedReranker
+    from models.serving.service import Served, ServedEmbedder
+    from models.serving.swap import LoadedLlm
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ def remote_llm(settings: Settings, model_id: str) -> LoadedLlm:
     Raises:
         ConflictError: another model is asked for while those addresses are set.
     """
-    from models.remote_llm import RemoteLanguageModel, RemoteLlmOptions
-    from models.swap import LoadedLlm
+    from models.remote.llm import RemoteLanguageModel, RemoteLlmOptions
+    from models.serving.swap import LoadedLlm
 
     chosen = settings.models
     if model_id != chosen.llm:
@@ -69,7 +69,7 @@ def remote_embedder(settings: Settings, served: Served, model_id: str) -> Served
     Raises:
         NotFoundError: those servers have another one, or none are set.
     """
-    from models.remote_embedder import RemoteEmbedder
+    from models.remote.embedder import RemoteEmbedder
 
     chosen = settings.models
     if not chosen.embedder_urls or model_id != f"{REMOTE}:{chosen.embedder_name}":
@@ -85,7 +85,7 @@ def remote_embedder(settings: Settings, served: Served, model_id: str) -> Served
 
 def serve_others(settings: Settings, served: Served, threads: int, gate: ComputeGate) -> None:
     """Make ready what stands beside LLM and first embedder: the reranker, and an embedder on other servers."""
-    from models.catalog import catalog
+    from models.files.catalog import catalog
 
     chosen = settings.models
     if chosen.llm_urls:  # clients that were not told ask by the id of a model here
@@ -101,16 +101,16 @@ def serve_others(settings: Settings, served: Served, threads: int, gate: Compute
 
 def _reranker(settings: Settings, threads: int, gate: ComputeGate) -> ServedReranker:
     """Of the settings; WeightsError, NotFoundError or InputError when it cannot be loaded."""
-    from models import weights
-    from models.catalog import entry
+    from models.files import weights
+    from models.files.catalog import entry
 
     chosen = settings.models
     if is_remote(chosen.reranker):
-        from models.remote_reranker import RemoteReranker
+        from models.remote.reranker import RemoteReranker
 
         key = chosen.reranker_key.get_secret_value()
         return RemoteReranker(chosen.reranker_urls.split(","), key, chosen.reranker, chosen.reranker_name)
-    from models.cross_encoder import CrossEncoderReranker
+    from models.embedding.cross_encoder import CrossEncoderReranker
 
     found = entry(chosen.reranker, settings.home)
     if found.role != "reranker":

@@ -114,6 +114,11 @@ def help_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def _of_manual(path: str) -> bool:
+    """Pages in either language; not their pictures, nor why the program was made as it is."""
+    return path.endswith(".md") and "decisions/" not in path
+
+
 def add_help(alioth: Alioth) -> None:
     """Keep the collection of Alioth's manual up to date; readable by everyone."""
     folder = help_folder()
@@ -125,7 +130,7 @@ def add_help(alioth: Alioth) -> None:
     except NotFoundError:
         collection = alioth.create_collection(HELP_COLLECTION)
         alioth.accounts_store.grant(collection.id, "everyone", "", Role.READ)
-    sources = alioth.intake.scan([folder], "")
+    sources = [source for source in alioth.intake.scan([folder], "") if _of_manual(source.logical_path)]
     for source in sources:
         alioth.intake.add(collection, source)
     present = {source.logical_path for source in sources}

@@ -11,8 +11,8 @@ from core.types import AnswerMode
 
 if TYPE_CHECKING:
     from app.wiring import Alioth
-    from chat.retrieve import Searches
-    from chat.verify import Embed
+    from chat.retrieval.retrieve import Searches
+    from chat.verification.verify import Embed
 
 GENERATING = (AnswerMode.QUOTE, AnswerMode.ANSWER)
 
@@ -31,7 +31,7 @@ def verification(alioth: Alioth, files: Files, answers: bool) -> dict[str, Any]:
 
 def _reading(alioth: Alioth) -> Callable[[str], Embed | None]:
     """The embedder, for sentences that it reads."""
-    from chat.fuse import READS
+    from chat.retrieval.fuse import READS
 
     embedder = alioth.embedder
 
@@ -115,7 +115,7 @@ def followups(alioth: Alioth, files: Files) -> dict[str, Any]:
 
 def ablation(alioth: Alioth, files: Files, generated: int) -> dict[str, Any]:
     """Each stage off in turn."""
-    from chat.retrieve import Retriever
+    from chat.retrieval.retrieve import Retriever
     from evals.ablation import NoKeywords, evaluate_ablation, no_embedder
     from evals.sets import load_documents, load_questions
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from auth.permissions import Permissions
     from chat.answer import Answerer
     from chat.events import AnswerEvent
-    from chat.retrieve import Retriever, Searches
+    from chat.retrieval.retrieve import Retriever, Searches
     from chat.running import RunningAnswers
     from chat.tasks.document_tasks import DocumentTasks
     from ingest.doorbell import Doorbell
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ingest.parser_pool import ParserPool
     from ingest.pipeline import Pipeline
     from ingest.sync import Sync
-    from models.client import ModelsClient
+    from models.client.connection import ModelsClient
     from models.protocols import Embedder, LanguageModel, Reranker
     from storage.accounts import AccountStore
     from storage.answer_settings import AnswerSettingsStore
@@ -194,7 +194,7 @@ class Alioth:
         return self._models_client(str(known["url"]), str(known["token"]))
 
     def _models_client(self, url: str, token: str) -> ModelsClient:
-        from models.client import ModelsClient
+        from models.client.connection import ModelsClient
 
         chosen = self.settings.models
         return ModelsClient(url, token, self.settings.home, llm_id=chosen.llm, embedder_id=chosen.embedder)
@@ -324,7 +324,7 @@ class Alioth:
     ) -> tuple[Fingerprint, dict[str, int]]:
         """Fingerprint and own settings of an index made now. Loads no weights; raises as `create_collection`."""
         from ingest.chunk_settings import choose, chunker_version
-        from models.client import ModelsClient
+        from models.client.connection import ModelsClient
         from models.protocols import fingerprint_of
 
         chosen = embedder_id or self.settings.models.embedder
@@ -345,7 +345,7 @@ class Alioth:
 
     @cached_property
     def retriever(self) -> Retriever:
-        from chat.retrieve import Retriever
+        from chat.retrieval.retrieve import Retriever
 
         return Retriever(
             self.chunks, self.vectors, self.keyword, self.embedder_for, self.filtering, self.glossary, self.reranker

@@ -15,10 +15,10 @@ from typing import Any
 
 from bench.workplace import workplace
 from models.bench_llm import bench_llm
-from models.catalog import CatalogEntry, entry
-from models.machine import Card, cards
+from models.files.catalog import CatalogEntry, entry
+from models.files.weights import resolve
+from models.planning.machine import Card, cards
 from models.protocols import GenerationSettings, LanguageModel, Message
-from models.weights import resolve
 
 USERS = (1, 4, 16, 64)
 PROMPT, ANSWER = 512, 128
@@ -98,7 +98,7 @@ def _ours(file: Path, chosen: CatalogEntry) -> list[Rate]:
 
 def llama_bench(file: Path, name: str, *, gpu_layers: int, prompt: int = PROMPT, answer: int = ANSWER) -> Rate:
     """What llama.cpp's own `llama-bench` measures: a prompt in one call, then tokens one by one, nothing sampled."""
-    from models.llama_native import library
+    from models.engine.llama_native import library
 
     lib: Any = library()
     model_params, context_params = lib.llama_model_default_params(), lib.llama_context_default_params()
@@ -161,8 +161,8 @@ def measure_embedding(device: str, texts: int = 4096) -> tuple[float, float]:
     """Texts of about 130 tokens per second on this device (cpu, cuda): ours, and raw `encode`; medians of three."""
     from sentence_transformers import SentenceTransformer
 
-    from models.sentence_transformer import SentenceTransformerEmbedder
-    from models.weights import weights_sha256
+    from models.embedding.sentence_transformer import SentenceTransformerEmbedder
+    from models.files.weights import weights_sha256
 
     with tempfile.TemporaryDirectory() as home:
         found = entry("all-minilm-l6-v2")

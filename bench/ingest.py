@@ -299,15 +299,15 @@ def _embedded_texts(alioth: Alioth, collection: Collection, most: int) -> list[s
 
 
 def _best_dtype() -> str:
-    from models.cpu import has_fast_bfloat16
+    from models.embedding.cpu import has_fast_bfloat16
 
     return "bfloat16" if has_fast_bfloat16() else "float32"
 
 
 def _encode(alioth: Alioth, texts: list[str], dtype: str) -> Raw:
     """In a process of its own, so that torch does not count as the worker's memory in what is measured next."""
-    from models.cpu import physical_cores
-    from models.weights import resolve
+    from models.embedding.cpu import physical_cores
+    from models.files.weights import resolve
 
     folder = resolve(alioth.settings.models.embedder, alioth.settings.home)
     threads = alioth.settings.models.threads or physical_cores()

@@ -80,10 +80,10 @@ class Bare:
     def __init__(self, home: Path) -> None:
         from llama_cpp import Llama
 
-        from models import weights
-        from models.catalog import entry
-        from models.cpu import physical_cores
-        from models.requantise import copy_of
+        from models.embedding.cpu import physical_cores
+        from models.files import weights
+        from models.files.catalog import entry
+        from models.files.requantise import copy_of
 
         self.entry = entry("smollm2-135m-instruct", home)
         source, digest = weights.resolve(self.entry.id, home), weights.weights_sha256(self.entry.id, home)

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from models.client import ModelsClient
+from models.client.connection import ModelsClient
 from models.protocols import LanguageModel
 
 TOKEN = "bench"

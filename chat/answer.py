@@ -12,21 +12,21 @@ from typing import Any
 
 from chat.answer_task import Task, context_figures, earlier, exact_checks
 from chat.cite import MarkParser, without_marks
-from chat.condense import condense
 from chat.context import Source, build_context, single_sources, token_budget
-from chat.contradict import find_contradictions
 from chat.events import AnswerEvent, Stage, Text, Waiting
 from chat.generation import as_made, fence_word, instance_settings, to_generation, whole_sources
-from chat.parts import with_following
 from chat.ports import ChunkReader, GlossaryReader
 from chat.prompt import build_prompt, schema_prompt
 from chat.question import check_question
-from chat.quote import Quote, best_quotes
-from chat.refuse import nearest_documents, refusal_text
+from chat.quoting.parts import with_following
+from chat.quoting.quote import Quote, best_quotes
 from chat.repetition import repeats_from
-from chat.retrieve import Retrieval, Searches
+from chat.retrieval.condense import condense
+from chat.retrieval.refuse import nearest_documents, refusal_text
+from chat.retrieval.retrieve import Retrieval, Searches
 from chat.support import cite_quotes, support, suspicious_sources
-from chat.verify import Embed, sentences_of
+from chat.verification.contradict import find_contradictions
+from chat.verification.verify import Embed, sentences_of
 from core.answer_settings import Resolved, resolve
 from core.errors import CancelledError, ContextOverflowError, InputError, LimitError, ModelUnavailableError
 from core.filters import Filters

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from chat.context import Source
 from chat.events import Finished
-from chat.retrieve import Retrieval
-from chat.verify import sentences_of
+from chat.retrieval.retrieve import Retrieval
+from chat.verification.verify import sentences_of
 from core.answer_settings import Resolved
 from core.filters import Filters
 from core.types import Answer, AnswerMode, ChatTurn, Collection, SentenceCheck, Verdict

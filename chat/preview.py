@@ -9,7 +9,7 @@ from chat.answer import MESSAGE_OVERHEAD
 from chat.context import Source, build_context, single_sources, token_budget
 from chat.ports import ChunkReader
 from chat.prompt import build_prompt
-from chat.retrieve import Retrieval
+from chat.retrieval.retrieve import Retrieval
 from core.errors import ModelUnavailableError
 from core.settings import ChatSettings
 from core.text import detect_language

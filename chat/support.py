@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from chat.context import Source
 from chat.injection import blanked, kinds_of
-from chat.quote import Quote
-from chat.verify import Embed, Sentence, check_answer, problem_of, sentences_of
+from chat.quoting.quote import Quote
+from chat.verification.verify import Embed, Sentence, check_answer, problem_of, sentences_of
 from core.text import detect_language, present, segment, split_sentences
 from core.types import Citation, SentenceCheck, StoredChunk, Verdict
 

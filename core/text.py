@@ -171,6 +171,13 @@ def present(text: str, tokens: Collection[str]) -> set[str]:
 
     Han tokens count wherever their characters stand together, others as whole words of the same stem.
     """
+    folded, words = _searched(text)
+    return {token for token in tokens if (token in folded if HAN.match(token) else token in words)}
+
+
+@functools.lru_cache(maxsize=512)  # the sentences of an answer are looked for in the same passages, one after another
+def _searched(text: str) -> tuple[str, frozenset[str]]:
+    """A text folded, and its words and their parts as search tokens."""
     folded = fold(text)
     words: set[str] = set()
     for match in _WORDS.finditer(folded):
@@ -178,4 +185,4 @@ def present(text: str, tokens: Collection[str]) -> set[str]:
         words.add(piece)
         for part in _PART.findall(piece):
             words.add(_stem(part) if part.isascii() and part.isalpha() else part)
-    return {token for token in tokens if (token in folded if HAN.match(token) else token in words)}
+    return folded, frozenset(words)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import chat.context
-import chat.fuse
-import chat.refuse
-import chat.retrieve
 import chat.support
-from chat.retrieve import Searches
-from chat.verify import sentences_of
+from chat.retrieval import fuse, refuse, retrieve
+from chat.retrieval.retrieve import Searches
+from chat.verification.verify import sentences_of
 from core.errors import ModelUnavailableError
 from core.types import AnswerMode, Collection, ScoredChunk, SentenceCheck, Verdict
 from evals import answers, retrieval
@@ -85,13 +83,13 @@ def _unchecked(text: str, sources: object, embed: object = None) -> list[Sentenc
 STAGES = (
     Stage("dense search", dense=False),
     Stage("keyword search", keyword=False),
-    Stage("fusion weights (equal instead)", ((chat.retrieve, "dense_share", lambda unknown: 0.5),)),
-    Stage("rarity among candidates", ((chat.fuse, "AMONG_SHARE", 0.0),)),
-    Stage("exact terms", ((chat.retrieve, "EXACT_WEIGHTS", dict.fromkeys(chat.fuse.EXACT_WEIGHTS, 0.0)),)),
+    Stage("fusion weights (equal instead)", ((retrieve, "dense_share", lambda unknown: 0.5),)),
+    Stage("rarity among candidates", ((fuse, "AMONG_SHARE", 0.0),)),
+    Stage("exact terms", ((retrieve, "EXACT_WEIGHTS", dict.fromkeys(fuse.EXACT_WEIGHTS, 0.0)),)),
     Stage("titles and headings in keyword search", ((keyword_entries, "segmented", lambda text: ""),), reads=True),
-    Stage("duplicate suppression", ((chat.retrieve, "without_repeats", _first),)),
-    Stage("refusal by evidence", ((chat.refuse.Evidence, "too_little", property(lambda self: self.results == 0)),)),
-    Stage("subjects", ((chat.retrieve, "subjects_of", lambda query: ()),)),
+    Stage("duplicate suppression", ((retrieve, "without_repeats", _first),)),
+    Stage("refusal by evidence", ((refuse.Evidence, "too_little", property(lambda self: self.results == 0)),)),
+    Stage("subjects", ((retrieve, "subjects_of", lambda query: ()),)),
     Stage("quotes by similarity", wrap=WithoutReading),
     Stage("neighbour expansion", ((chat.context, "NEIGHBOURS", 0),), mode=AnswerMode.ANSWER),
     Stage("sentence check", ((chat.support, "check_answer", _unchecked),), mode=AnswerMode.ANSWER),

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from chat.events import AnswerEvent, Finished
-from chat.retrieve import Searches
+from chat.retrieval.retrieve import Searches
 from core.types import Answer, AnswerMode, ChatTurn, Collection, Verdict
 from evals import metrics
 from evals.corpus import CorpusBuilder

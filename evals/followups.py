@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chat.retrieve import Searches
+from chat.retrieval.retrieve import Searches
 from core.types import ChatTurn
 from evals.corpus import CorpusBuilder
 from evals.retrieval import Progress, Row, ask, report

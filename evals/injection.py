@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chat.injection import findings, kinds_of
-from chat.retrieve import Searches
+from chat.retrieval.retrieve import Searches
 from core.errors import InputError
 from core.text import split_sentences
 from core.types import AnswerMode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from chat.retrieve import Searches
+from chat.retrieval.retrieve import Searches
 from core.types import AnswerMode
 from evals.answers import Answers, ask, report
 from evals.corpus import CorpusBuilder

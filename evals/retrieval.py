@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from chat.condense import condense
-from chat.refuse import Evidence
-from chat.retrieve import Searches
+from chat.retrieval.condense import condense
+from chat.retrieval.refuse import Evidence
+from chat.retrieval.retrieve import Searches
 from core.types import ScoredChunk
 from evals import metrics
 from evals.corpus import CorpusBuilder

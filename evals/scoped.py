@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chat.retrieve import NO_FILTERS, Retrieval, Searches
+from chat.retrieval.retrieve import NO_FILTERS, Retrieval, Searches
 from core.filters import Filters
 from core.types import Collection
 from models.protocols import Embedder

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chat.verify import Embed, problem_of, sentences_of
+from chat.verification.verify import Embed, problem_of, sentences_of
 from core.text import detect_language, split_sentences
 from evals.changes import KINDS, changed, name_class, names_in, rewritten
 from evals.metrics import squash, words

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.catalog import CatalogEntry
-from models.gguf import read_header
-from models.llama import LlamaCppModel
-from models.llama_native import has_card
-from models.load_options import LoadOptions
-from models.machine import Measured
+from models.engine.llama import LlamaCppModel
+from models.engine.llama_native import has_card
+from models.engine.load_options import LoadOptions
+from models.files.catalog import CatalogEntry
+from models.files.gguf import read_header
+from models.planning.machine import Measured
 from models.protocols import Delta, GenerationSettings, Message
 
 _TEXT = "The policy applies to all employees, who have to be told of it in writing before it takes effect. "

@@ -98,7 +98,7 @@ class GenerationSettings:
 
     top_k: candidates kept, 0 all. min_p: share of the likeliest candidate's probability that others need, 0.0 off.
     json_schema: JSON text of a schema that the answer must follow; empty is free text. adapters: id and scale of
-    each LoRA adapter. `models.sampling.require_valid` knows the limits.
+    each LoRA adapter. `models.engine.sampling.require_valid` knows the limits.
     """
 
     max_tokens: int = 256

@@ -20,7 +20,7 @@ from typing import Any
 
 from app.evaluation import builder
 from app.wiring import Alioth
-from chat.retrieve import Retrieval
+from chat.retrieval.retrieve import Retrieval
 from core.settings import load_settings
 from core.types import Collection
 from evals import metrics, retrieval

@@ -11,7 +11,7 @@ import typer
 from app.cli.state import JsonOption, print_json, print_table, say, state_of
 
 if TYPE_CHECKING:
-    from models.adapter_files import Adapter
+    from models.files.adapter_files import Adapter
 
 app = typer.Typer(help="LoRA adapters: an organisation's own fine-tunes of a language model.", no_args_is_help=True)
 AdapterArgument = Annotated[str, typer.Argument(metavar="ADAPTER", help="An id of `alioth models adapters list`.")]
@@ -20,7 +20,7 @@ AdapterArgument = Annotated[str, typer.Argument(metavar="ADAPTER", help="An id o
 @app.command("list")
 def list_(context: typer.Context, json: JsonOption = False) -> None:
     """List the adapters, the model each is for, and who uses it."""
-    from models.adapter_files import FOLDER, adapters
+    from models.files.adapter_files import FOLDER, adapters
 
     alioth = state_of(context).alioth
     used = alioth.answer_settings.adapters_in_use()
@@ -51,7 +51,7 @@ def import_(
     json: JsonOption = False,
 ) -> None:
     """Take an adapter from a file: checked against its base, hashed, copied, pinned."""
-    from models.adapter_files import import_adapter
+    from models.files.adapter_files import import_adapter
 
     state = state_of(context)
     state.alioth.permissions.require_admin(state.principal)
@@ -72,7 +72,7 @@ def verify(
 ) -> None:
     """Read adapters again: hash, fit to their base, finite numbers. Exit code 1 when one is wrong."""
     from core.errors import AliothError
-    from models.adapter_files import FOLDER, adapters, verify_adapter
+    from models.files.adapter_files import FOLDER, adapters, verify_adapter
 
     home = state_of(context).alioth.settings.home
     rows = []
@@ -94,7 +94,7 @@ def verify(
 @app.command()
 def remove(context: typer.Context, adapter: AdapterArgument, json: JsonOption = False) -> None:
     """Delete an adapter; refuses what a collection or conversation asks for."""
-    from models.adapter_files import remove_adapter
+    from models.files.adapter_files import remove_adapter
 
     state = state_of(context)
     state.alioth.permissions.require_admin(state.principal)

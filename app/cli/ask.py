@@ -323,7 +323,7 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Check every sentence of an answer against the sources it cites."""
-    from chat.verify import check_answer
+    from chat.verification.verify import check_answer
 
     checks = check_answer(answer, _read_sources(sources))
     if json:

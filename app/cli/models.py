@@ -76,7 +76,7 @@ def verify(
 ) -> None:
     """Check the sha256 of model files again, whatever was remembered."""
     from app.other_engines import is_remote
-    from models.weights import forget_verified, resolve
+    from models.files.weights import forget_verified, resolve
 
     settings = state_of(context).alioth.settings
     forget_verified(settings.home)

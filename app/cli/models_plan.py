@@ -15,8 +15,8 @@ from core.errors import InputError
 
 if TYPE_CHECKING:
     from core.settings import Settings
-    from models.machine import Card, Machine
-    from models.plan import Plan
+    from models.planning.machine import Card, Machine
+    from models.planning.plan import Plan
 
 
 def plan(
@@ -34,10 +34,10 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Say whether a model fits, before it is loaded: slots, window, layers on the cards, memory, speed."""
-    from models.gguf import read_header, require_language_model
-    from models.load_options import CACHE_TYPES
-    from models.plan import plan as plan_model
-    from models.plan_load import options_of, require_cards
+    from models.engine.load_options import CACHE_TYPES
+    from models.files.gguf import read_header, require_language_model
+    from models.planning.plan import plan as plan_model
+    from models.planning.plan_load import options_of, require_cards
 
     settings = state_of(context).alioth.settings
     kept = next((one for one in CACHE_TYPES if one == (cache or settings.models.cache_type)), None)
@@ -72,11 +72,11 @@ def bench(
     json: JsonOption = False,
 ) -> None:
     """Measure prompt and answer tokens per second of a model here, beside the bare stream of llama_cpp."""
-    from models import weights
     from models.bench_llm import bench_llm
-    from models.catalog import entry
-    from models.cpu import physical_cores
-    from models.machine import keep_bench
+    from models.embedding.cpu import physical_cores
+    from models.files import weights
+    from models.files.catalog import entry
+    from models.planning.machine import keep_bench
 
     settings = state_of(context).alioth.settings
     chosen = settings.models
@@ -111,8 +111,8 @@ def use(context: typer.Context, model: ModelArgument, json: JsonOption = False) 
 
 
 def _file_of(model: str, settings: Settings) -> Path:
-    from models import weights
-    from models.catalog import entry
+    from models.files import weights
+    from models.files.catalog import entry
 
     if model.endswith(".gguf"):
         return Path(model).expanduser()
@@ -124,7 +124,7 @@ def _file_of(model: str, settings: Settings) -> Path:
 
 def _loaded_file(file: Path, found: Any, settings: Settings) -> Path:
     """The faster copy where the models process loads that one."""
-    from models.requantise import copy_of
+    from models.files.requantise import copy_of
 
     copy = copy_of(file, found.sha256, settings.home)
     return copy if settings.models.requantise and found.requantise and copy.exists() else file
@@ -133,7 +133,7 @@ def _loaded_file(file: Path, found: Any, settings: Settings) -> Path:
 def _machine(settings: Settings, cards: list[str] | None, ram: float | None) -> Machine:
     from dataclasses import replace
 
-    from models.machine import this_machine
+    from models.planning.machine import this_machine
 
     machine = this_machine(settings.home)
     if cards:
@@ -144,7 +144,7 @@ def _machine(settings: Settings, cards: list[str] | None, ram: float | None) -> 
 
 
 def _card(text: str) -> Card:
-    from models.machine import Card
+    from models.planning.machine import Card
 
     found = re.fullmatch(r"([^:]*):(\d+(?:\.\d+)?)(?::(\d+(?:\.\d+)?))?", text)
     if found is None:

@@ -15,7 +15,7 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="An id of `a
 
 def pull(context: typer.Context, model: ModelArgument, json: JsonOption = False) -> None:
     """Download a model of the catalogue, check it against the hub's record and pin it. Nothing else ever downloads."""
-    from models.pull import pull
+    from models.files.pull import pull
 
     settings = state_of(context).alioth.settings
     done = pull(model, settings.home, settings.models.endpoint, show_progress=sys.stderr.isatty() and not json)
@@ -53,7 +53,7 @@ def import_(
     """Take a model from a file or folder, for machines without a network: checked, hashed, copied, pinned."""
     from core.errors import InputError
     from models.chatml import TEMPLATES
-    from models.store import Wanted, import_model
+    from models.files.store import Wanted, import_model
 
     settings = state_of(context).alioth.settings
     codes = tuple(code.strip().lower() for code in languages.split(",") if code.strip())

@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from chat.facts.values import names_of, squash
 from chat.tasks.fields import Field
-from chat.values import names_of, squash
 from core.text import present, split_sentences
 from core.types import StoredChunk
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chat.contradict import written
 from chat.events import AnswerEvent, Finished, Progress, Stage, Text
+from chat.facts.values import names_of, squash, values_of
 from chat.tasks.changes import KINDS, Change, comparison_answer
 from chat.tasks.documents import DocumentReader, PlacedSentence, TaskDocument, sentences_in
-from chat.values import names_of, squash, values_of
+from chat.verification.contradict import written
 from core.errors import LimitError
 from core.text import segment
 from core.types import StoredChunk

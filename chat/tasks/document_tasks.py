@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
-from chat.retrieve import Searches
+from chat.retrieval.retrieve import Searches
 from chat.tasks.compare import Comparer
 from chat.tasks.documents import DocumentReader
 from chat.tasks.extract import Extractor

@@ -15,7 +15,7 @@ from chat.cite import without_marks
 from chat.context import Source
 from chat.events import AnswerEvent, Finished, Stage, Text
 from chat.prompt import clean
-from chat.retrieve import Searches
+from chat.retrieval.retrieve import Searches
 from chat.tasks.cells import Cell, find_cell, fit, stands_in
 from chat.tasks.documents import DocumentReader, TaskDocument, citation_of
 from chat.tasks.fields import Field

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chat.facts.values import values_of
 from chat.injection import kinds_of
 from chat.tasks.documents import PlacedSentence, sentences_in
-from chat.values import values_of
 from core.text import HAN, segment
 from core.types import StoredChunk
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from chat.values import squash
+from chat.facts.values import squash
 from core.errors import InputError
 from core.text import segment
 

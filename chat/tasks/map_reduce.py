@@ -13,7 +13,7 @@ from chat.events import AnswerEvent, Stage
 from chat.prompt import LANGUAGES, clean
 from chat.support import Supported, support
 from chat.tasks.model import Clock, TaskModel, fenced, lane_of
-from chat.verify import Embed
+from chat.verification.verify import Embed
 from core.errors import CancelledError
 from core.types import Passage, StoredChunk
 from models.protocols import Message

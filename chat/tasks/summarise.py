@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chat.cite import without_marks
 from chat.events import AnswerEvent, Finished, Progress, Stage, Text
-from chat.retrieve import Searches
+from chat.retrieval.retrieve import Searches
 from chat.tasks.documents import DocumentReader, TaskDocument, citation_of, heading_of
 from chat.tasks.extractive import central_sentences
 from chat.tasks.map_reduce import MapReduce

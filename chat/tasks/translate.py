@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chat.cite import without_marks
-from chat.contradict import written
 from chat.events import AnswerEvent, Finished, Stage, Text
+from chat.facts.values import Date, Values, values_of
 from chat.prompt import LANGUAGES, clean
 from chat.tasks.documents import DocumentReader, TaskDocument, citation_of, sentences_in
 from chat.tasks.model import Clock, TaskModel, lane_of
-from chat.values import Date, Values, values_of
+from chat.verification.contradict import written
 from core.errors import CancelledError, InputError, ModelError, ModelUnavailableError
 from core.text import detect_language
 from core.types import Answer, AnswerMode, Citation, SentenceCheck, StoredChunk, Verdict

@@ -19,8 +19,8 @@ from core.answer_settings import AnswerSettings
 from core.errors import ConflictError, InputError, NotFoundError, PermissionDeniedError
 from core.settings import ModelSettings, Settings
 from core.types import SYSTEM, Fingerprint, Principal, Role
-from models.adapter_files import FOLDER, RECORD
 from models.fakes import FakeLanguageModel
+from models.files.adapter_files import FOLDER, RECORD
 
 ADAPTER = {"file": "house.gguf", "sha256": "0" * 64, "base": "smollm2-135m-instruct", "name": "house",
            "architecture": "llama", "rank": 4, "alpha": 4.0, "tensors": 60, "size_bytes": 10}  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 
 from app.other_engines import destinations, is_remote
 from core.settings import ModelSettings
-from models import weights
+from models.files import weights
 from tests.app.cli_driver import CommandLine
 from tests.app.conftest import _stop_guards
 from tests.models.llama_cpp_server import LlamaServer

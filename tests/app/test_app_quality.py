@@ -12,8 +12,8 @@ import pytest
 from app import quality_work
 from app.quality import QualityLab
 from app.wiring import Alioth
-from chat.refuse import weigh
-from chat.retrieve import Retrieval
+from chat.retrieval.refuse import weigh
+from chat.retrieval.retrieve import Retrieval
 from core.errors import AliothError, IndexUnavailableError, InputError, NotFoundError, PermissionDeniedError
 from core.settings import Settings
 from core.types import SYSTEM, Collection, Fingerprint, Locator, Principal, Role, ScoredChunk, StoredChunk

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from chat.retrieve import Retriever
+from chat.retrieval.retrieve import Retriever
 from core.text import segment
 from core.types import Collection, Fingerprint, Locator, NewChunk, ScoredChunk, StoredChunk
 from models.fakes import FakeEmbedder
@@ -214,9 +214,9 @@ def scripted() -> type[ScriptedModel]:
 @pytest.fixture(scope="session")
 def minilm(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     """The bundled embedder, in this process."""
-    from models.catalog import entry
-    from models.sentence_transformer import SentenceTransformerEmbedder
-    from models.weights import resolve, weights_sha256
+    from models.embedding.sentence_transformer import SentenceTransformerEmbedder
+    from models.files.catalog import entry
+    from models.files.weights import resolve, weights_sha256
 
     home = tmp_path_factory.mktemp("weights")
     model = "all-minilm-l6-v2"

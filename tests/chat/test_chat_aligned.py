@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat.verify import problem_of
+from chat.verification.verify import problem_of
 
 ZH = (
     "创新科技有限公司2020年度报告\n"

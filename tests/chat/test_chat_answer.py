@@ -10,7 +10,7 @@ import pytest
 
 from chat.answer import Answerer
 from chat.events import Finished, Stage, Text, Waiting
-from chat.refuse import refusal_text
+from chat.retrieval.refuse import refusal_text
 from core.errors import ContextOverflowError, InputError, LimitError, ModelUnavailableError
 from core.settings import ChatSettings
 from core.types import Answer, AnswerMode, ChatTurn, Collection, Verdict
@@ -202,10 +202,10 @@ def test_a_prompt_too_long_for_the_window_is_tried_with_fewer_passages(ask: Any,
 
 
 def test_the_bundled_model_gives_a_finished_answer_within_its_budget(ask: Any, tmp_path_factory: Any) -> None:
-    from models.catalog import entry
-    from models.llama import LlamaCppModel
-    from models.load_options import LoadOptions
-    from models.weights import resolve
+    from models.engine.llama import LlamaCppModel
+    from models.engine.load_options import LoadOptions
+    from models.files.catalog import entry
+    from models.files.weights import resolve
 
     name = "smollm2-135m-instruct"
     model = LlamaCppModel(resolve(name, tmp_path_factory.mktemp("llm")), entry(name), LoadOptions(1, 2048))

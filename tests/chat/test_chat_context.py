@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat.closeness import MOST_COMPARED
-from chat.condense import condense
 from chat.context import build_context, single_sources, token_budget
 from chat.langchain import AliothRetriever
 from chat.prompt import build_prompt
-from chat.quote import MOST_SENTENCES, best_quotes
-from chat.refuse import nearest_documents, weigh
+from chat.quoting.closeness import MOST_COMPARED
+from chat.quoting.quote import MOST_SENTENCES, best_quotes
+from chat.retrieval.condense import condense
+from chat.retrieval.refuse import nearest_documents, weigh
 from core.text import segment, split_sentences
 from core.types import ChatTurn, Collection, ScoredChunk
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chat.contradict import find_contradictions
+from chat.verification.contradict import find_contradictions
 from core.types import Citation, Locator, ScoredChunk, StoredChunk
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from chat.exact import exact_terms, found_in, glossary_terms
-from chat.retrieve import Retriever
+from chat.retrieval.exact import exact_terms, found_in, glossary_terms
+from chat.retrieval.retrieve import Retriever
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chat import candidates
 from chat.answer import Answerer
 from chat.events import Finished
-from chat.retrieve import Retriever
-from chat.suppress import without_repeats
+from chat.retrieval import candidates
+from chat.retrieval.retrieve import Retriever
+from chat.retrieval.suppress import without_repeats
 from core.filters import Filters, make_filters
 from core.settings import ChatSettings
 from core.types import AnswerMode, Collection

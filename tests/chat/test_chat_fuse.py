@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.fuse import BLIND, DENSE_SHARE_BLIND, DENSE_SHARE_READS, READS, blend, dense_share, fuse, merge_by_rank
+from chat.retrieval.fuse import (
+    BLIND,
+    DENSE_SHARE_BLIND,
+    DENSE_SHARE_READS,
+    READS,
+    blend,
+    dense_share,
+    fuse,
+    merge_by_rank,
+)
 
 _SCORES = st.dictionaries(st.integers(0, 30), st.floats(-1, 40, allow_nan=False), max_size=20)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chat.condense import condense
-from chat.glossary import expand, named_by, stand_ins, tokens_of, widened
-from chat.retrieve import Retriever
+from chat.retrieval.condense import condense
+from chat.retrieval.glossary import expand, named_by, stand_ins, tokens_of, widened
+from chat.retrieval.retrieve import Retriever
 from core.text import segment
 from core.types import ChatTurn, Collection, GlossaryTerm
 from models.protocols import fingerprint_of

@@ -14,7 +14,7 @@ from chat.answer import Answerer
 from chat.context import single_sources
 from chat.injection import LEFT_OUT, blanked, findings, kinds_of, without_control, without_instructions
 from chat.prompt import build_prompt
-from chat.quote import best_quotes
+from chat.quoting.quote import best_quotes
 from chat.support import support
 from core.settings import ChatSettings
 from core.types import AnswerMode, Collection, Verdict

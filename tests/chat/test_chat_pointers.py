@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from chat.answer import Answerer
-from chat.condense import condense
 from chat.events import Finished
-from chat.pointers import Pointing, pointing, topic_serves
+from chat.retrieval.condense import condense
+from chat.retrieval.pointers import Pointing, pointing, topic_serves
 from core.settings import ChatSettings
 from core.types import Answer, AnswerMode, ChatTurn, Collection
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chat.context import single_sources
-from chat.parts import with_following
-from chat.quote import MOST_ROWS, Quote, best_quotes
+from chat.quoting.parts import with_following
+from chat.quoting.quote import MOST_ROWS, Quote, best_quotes
 from chat.support import cite_quotes
 from core.types import StoredChunk
 

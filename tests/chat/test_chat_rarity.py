@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chat.fuse import AMONG_SHARE, fuse
 from chat.preview import reading
-from chat.rarity import among
-from chat.refuse import Evidence
-from chat.retrieve import Retrieval
+from chat.retrieval.fuse import AMONG_SHARE, fuse
+from chat.retrieval.rarity import among
+from chat.retrieval.refuse import Evidence
+from chat.retrieval.retrieve import Retrieval
 from core.errors import ModelUnavailableError
 from core.settings import ChatSettings
 from core.text import segment

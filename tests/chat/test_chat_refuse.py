@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat.refuse import Evidence, nearest_documents, refusal_text, weigh
+from chat.retrieval.refuse import Evidence, nearest_documents, refusal_text, weigh
 from core.text import segment
 from core.types import Locator, ScoredChunk, StoredChunk
 

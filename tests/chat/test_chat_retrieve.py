@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat.retrieve import Retriever
+from chat.retrieval.retrieve import Retriever
 from core.errors import IndexUnavailableError, ModelUnavailableError
 from core.types import Collection
 from models.protocols import fingerprint_of

@@ -5,12 +5,12 @@ from __future__ import annotations
 # ruff: noqa: E501  samples are read in one line
 import pytest
 
-from chat.beside import beside_problem
-from chat.bound import bound_problem
-from chat.comparison import comparison_problem
-from chat.places import parts_of
-from chat.roles import apart_problem, role_problem
-from chat.verify import problem_of
+from chat.verification.beside import beside_problem
+from chat.verification.bound import bound_problem
+from chat.verification.comparison import comparison_problem
+from chat.verification.places import parts_of
+from chat.verification.roles import apart_problem, role_problem
+from chat.verification.verify import problem_of
 
 PLANT = (
     "Norton Mills\nIn May 2021 the mill replaced its boilers, a measure that lowered fuel consumption. The new filters improved "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chat.refuse import refusal_text, weigh
-from chat.subjects import subjects_of, unnamed
+from chat.retrieval.refuse import refusal_text, weigh
+from chat.retrieval.subjects import subjects_of, unnamed
 from core.text import segment
 from core.types import Locator, ScoredChunk, StoredChunk
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat.tables import tables_of, told
+from chat.quoting.tables import tables_of, told
 from core.text import segment
 
 PLAN = """Capital plan of the group.

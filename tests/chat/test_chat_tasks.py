@@ -190,10 +190,10 @@ def test_nothing_to_summarise_and_unknown_lengths_are_refused_at_once(library: A
 
 @pytest.fixture(scope="module")
 def bundled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from models.catalog import entry
-    from models.llama import LlamaCppModel
-    from models.load_options import LoadOptions
-    from models.weights import resolve
+    from models.engine.llama import LlamaCppModel
+    from models.engine.load_options import LoadOptions
+    from models.files.catalog import entry
+    from models.files.weights import resolve
 
     model_id = "smollm2-135m-instruct"
     path = Path(resolve(model_id, tmp_path_factory.mktemp("llm")))

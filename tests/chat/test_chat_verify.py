@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from chat.numerals import arabic
-from chat.values import names_of, values_of
-from chat.verify import check_answer, sentences_of
+from chat.facts.numerals import arabic
+from chat.facts.values import names_of, values_of
+from chat.verification.verify import check_answer, sentences_of
 from core.errors import ModelUnavailableError
 from core.types import Verdict
 

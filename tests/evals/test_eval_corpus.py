@@ -67,8 +67,8 @@ def test_paths_are_safe_different_and_in_order() -> None:
 
 
 def test_a_scope_is_asked_for_as_a_filter_so_that_nothing_of_it_is_lost() -> None:
-    from chat.refuse import Evidence
-    from chat.retrieve import Retrieval
+    from chat.retrieval.refuse import Evidence
+    from chat.retrieval.retrieve import Retrieval
     from core.filters import Filters
 
     class Everything:

@@ -13,7 +13,7 @@ import pytest
 import chat.context
 from app.web.render import answer_html
 from chat.injection import findings
-from chat.verify import check_answer
+from chat.verification.verify import check_answer
 from core.types import Verdict
 from evals.ablation import STAGES, idle_stages, swapped
 from evals.changes import FROM_ELSEWHERE, KINDS, changed, rewritten

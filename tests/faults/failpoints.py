@@ -61,7 +61,7 @@ _WORKER = (
     Failpoint("parse", "parse", "ingest.parser_pool", "ParserPool.parse"),
     Failpoint("chunk", "chunk", "ingest.run_stages", "chunk_document"),
     Failpoint("describe", "describe", "storage.documents", "DocumentStore.describe"),
-    Failpoint("embed", "embed", "models.client_embedder", "ClientEmbedder.embed_documents", 3),
+    Failpoint("embed", "embed", "models.client.embedder", "ClientEmbedder.embed_documents", 3),
     Failpoint("store_chunks", "store chunks", "storage.documents", "DocumentStore.store_chunks"),
     Failpoint("vectors.upsert", "vectors", "storage.vectors", "VectorIndex.upsert"),
     Failpoint("vectors.present", "vectors", "storage.vectors", "VectorIndex.present"),

@@ -23,10 +23,10 @@ _MODULES = (
     "ingest.intake",
     "ingest.pipeline",
     "ingest.doorbell",
-    "models.client",
-    "models.client_embedder",
+    "models.client.connection",
+    "models.client.embedder",
     "models.fakes",
-    "models.service",
+    "models.serving.service",
     "openai",
     "psycopg",
     "storage.chunks",
@@ -78,7 +78,7 @@ def models(arguments: dict[str, Any]) -> int:
     import uvicorn
 
     from models.fakes import FakeEmbedder, FakeLanguageModel
-    from models.service import build_app
+    from models.serving.service import build_app
 
     embedder = _SlowEmbedder(FakeEmbedder(DIMENSION, 1_000_000, EMBEDDER))
     app = build_app(FakeLanguageModel(), embedder, arguments["token"])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.gpu import NO_CARD, GpuResult, Rate, gpu_report, llama_bench, measure_gpu
-from models.catalog import entry, location
-from models.machine import Card, cards
+from models.files.catalog import entry, location
+from models.planning.machine import Card, cards
 
 
 @pytest.mark.skipif(bool(cards()), reason="there is a card here")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from models import catalog, weights
-from models.client import ModelsClient
-from models.llama import LlamaCppModel
-from models.load_options import LoadOptions
-from models.sentence_transformer import SentenceTransformerEmbedder
+from models.client.connection import ModelsClient
+from models.embedding.sentence_transformer import SentenceTransformerEmbedder
+from models.engine.llama import LlamaCppModel
+from models.engine.load_options import LoadOptions
+from models.files import catalog, weights
 
 TOKEN = "test-token"
 

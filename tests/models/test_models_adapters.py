@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from core.errors import AliothError, ConflictError, InputError, NotFoundError, WeightsError
-from models import adapter_files, catalog, weights
-from models.adapter_files import (
+from models.engine.llama import LlamaCppModel
+from models.engine.load_options import LoadOptions
+from models.files import adapter_files, catalog, weights
+from models.files.adapter_files import (
     FOLDER,
     RECORD,
     Adapter,
@@ -23,8 +25,6 @@ from models.adapter_files import (
     remove_adapter,
     verify_adapter,
 )
-from models.llama import LlamaCppModel
-from models.load_options import LoadOptions
 from models.protocols import GenerationSettings, Message
 from tests.models.adapter_samples import write_adapter
 from tests.models.gguf_samples import write_gguf
@@ -182,7 +182,7 @@ def test_an_adapter_in_use_stays_and_a_removed_one_is_gone(home: Path) -> None:
 _BRING_AND_TAKE = """
 import sys
 from pathlib import Path
-from models.adapter_files import import_adapter, remove_adapter
+from models.files.adapter_files import import_adapter, remove_adapter
 home, name = Path(sys.argv[1]), sys.argv[2]
 for number in range(3):
     import_adapter(home / "one.gguf", home, "smollm2-135m-instruct", f"{name}-{number}")

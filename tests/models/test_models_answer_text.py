@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.answer_text import AnswerText
+from models.engine.answer_text import AnswerText
 
 texts = st.text(alphabet="abc。中🙂 \n", max_size=40)
 stops = st.lists(st.text(alphabet="abc。中", min_size=1, max_size=4), max_size=3)

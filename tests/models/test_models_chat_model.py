@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from core.errors import InputError
 from models.chat_model import AliothChatModel
+from models.engine.llama import LlamaCppModel
 from models.fakes import FakeLanguageModel
-from models.llama import LlamaCppModel
 from models.protocols import GenerationSettings
 
 ASKED = [HumanMessage("What is the capital of France? Answer as JSON.")]

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from models.compute_thread import ComputeThread
-from models.lanes import ComputeGate
+from models.embedding.compute_thread import ComputeThread
+from models.queueing.lanes import ComputeGate
 
 
 def test_calls_share_one_thread_while_nobody_answers() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.cpu import has_fast_bfloat16, physical_cores
+from models.embedding.cpu import has_fast_bfloat16, physical_cores
 
 
 def cpuinfo(folder: Path, cores: list[int], flags: str) -> Path:

@@ -15,11 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
-from models.catalog import entry, location
-from models.chosen import choose_llm
-from models.llm_record import MOST_EVENTS, PHASE, RECORD, LlmRecord, forgive, load_events
+from models.files.catalog import entry, location
+from models.files.chosen import choose_llm
+from models.files.store import Wanted, import_model
 from models.protocols import Delta
-from models.store import Wanted, import_model
+from models.serving.llm_record import MOST_EVENTS, PHASE, RECORD, LlmRecord, forgive, load_events
 
 BUNDLED = "smollm2-135m-instruct"
 EPSILON = b"llama.attention.layer_norm_rms_epsilon"

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from core.errors import ContextOverflowError, WeightsError
-from models import catalog, weights
-from models.client import ModelsClient
+from models.client.connection import ModelsClient
+from models.embedding.sentence_transformer import SentenceTransformerEmbedder
+from models.embedding.tokenizer import FileTokenizer
 from models.fakes import FakeEmbedder
+from models.files import catalog, weights
 from models.protocols import Embedder, Lane, fingerprint_of
-from models.sentence_transformer import SentenceTransformerEmbedder
-from models.tokenizer import FileTokenizer
 
 TEXTS = [
     "Employees may carry over five days of annual leave.",

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from core.errors import WeightsError
-from models.catalog import CatalogEntry, entry, location
-from models.safetensors_read import require_safe_folder
-from models.sentence_transformer import SentenceTransformerEmbedder
-from models.store import Wanted, import_model
-from models.weights import resolve, weights_sha256
+from models.embedding.sentence_transformer import SentenceTransformerEmbedder
+from models.files.catalog import CatalogEntry, entry, location
+from models.files.safetensors_read import require_safe_folder
+from models.files.store import Wanted, import_model
+from models.files.weights import resolve, weights_sha256
 
 TEXTS = ["annual leave", "The pump must be switched off before the filter is cleaned.", "年假", "a"]
 WIDTH = 32

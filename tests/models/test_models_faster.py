@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import catalog, faster, weights
+from models.embedding import faster
+from models.embedding.sentence_transformer import BUSY_TEXTS, SentenceTransformerEmbedder
+from models.embedding.tokenizer import FileTokenizer
+from models.files import catalog, weights
 from models.protocols import Lane
-from models.sentence_transformer import BUSY_TEXTS, SentenceTransformerEmbedder
-from models.tokenizer import FileTokenizer
 
 TEXTS = ["Short.", "员工每年享有二十五天带薪年假。", "The pump must be switched off before the filter is cleaned. " * 9]
 
@@ -24,8 +25,8 @@ def _embedder(home: Path) -> SentenceTransformerEmbedder:
 
 def test_vectors_are_those_of_the_plain_model(models_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = _embedder(models_home)
-    monkeypatch.setattr("models.sentence_transformer.faster", lambda model: False)
-    monkeypatch.setattr("models.sentence_transformer.inputs_of", lambda model, tokenizer: None)
+    monkeypatch.setattr("models.embedding.sentence_transformer.faster", lambda model: False)
+    monkeypatch.setattr("models.embedding.sentence_transformer.inputs_of", lambda model, tokenizer: None)
     plain = _embedder(models_home)
     assert plain._inputs is None and quick._inputs is not None
     ours, theirs = quick.embed(TEXTS, Lane.INGEST), plain.embed(TEXTS, Lane.INGEST)

@@ -15,10 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.errors import WeightsError
-from models import gguf_read
-from models.catalog import entry, location
-from models.gguf import GgufHeader, read_header, require_language_model
-from models.safetensors_read import read_safetensors_header, require_safe_folder
+from models.files import gguf_read
+from models.files.catalog import entry, location
+from models.files.gguf import GgufHeader, read_header, require_language_model
+from models.files.safetensors_read import read_safetensors_header, require_safe_folder
 from tests.models.gguf_samples import TENSORS, gguf_bytes, llm_pairs, safetensors_bytes, text, write_gguf
 
 SOUND = gguf_bytes(llm_pairs(), TENSORS)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from core.errors import AliothError, InputError
 from core.json_schema import MAX_NODES, check_schema, schema_problem
-from models.client import ModelsClient
-from models.grammar import grammar_of
-from models.llama import LlamaCppModel
+from models.client.connection import ModelsClient
+from models.engine.grammar import grammar_of
+from models.engine.llama import LlamaCppModel
 from models.protocols import GenerationSettings, LanguageModel, Message
 
 ASKED = [Message("user", "Describe the city of Paris as JSON.")]

@@ -8,7 +8,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.lanes import ComputeGate, FairQueue
+from models.queueing.lanes import ComputeGate, FairQueue
 
 steps = st.lists(st.one_of(st.tuples(st.just("put"), st.sampled_from("abc")), st.just(("take", ""))), max_size=60)
 

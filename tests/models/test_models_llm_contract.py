@@ -9,11 +9,11 @@ import pytest
 
 from core.errors import ContextOverflowError, InputError, LimitError
 from models.chat_model import AliothChatModel
-from models.client import ModelsClient
+from models.client.connection import ModelsClient
+from models.engine.llama import LlamaCppModel
 from models.fakes import FakeLanguageModel
-from models.limits import MAX_WAITING_PER_USER
-from models.llama import LlamaCppModel
 from models.protocols import Delta, GenerationSettings, LanguageModel, Message
+from models.queueing.limits import MAX_WAITING_PER_USER
 
 FRANCE = [Message("system", "Answer in one sentence."), Message("user", "What is the capital of France?")]
 LONG = [Message("user", "Write down every word that you know, one after the other.")]

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from core.errors import InputError, ModelError, WeightsError
-from models.catalog import entry, location
+from models.engine.llama import LlamaCppModel
+from models.engine.llama_load import SMALLEST_WINDOW, load_what_fits
+from models.engine.llama_native import NativeModel
+from models.engine.load_options import LoadOptions, cache_tokens, tensor_split_of
+from models.files.catalog import entry, location
 from models.known_answer import SENTENCES, require_sense
-from models.llama import LlamaCppModel
-from models.llama_load import SMALLEST_WINDOW, load_what_fits
-from models.llama_native import NativeModel
-from models.load_options import LoadOptions, cache_tokens, tensor_split_of
 from tests.models.gguf_samples import llm_pairs, write_gguf
 
 
@@ -185,9 +185,9 @@ def _packable(file: Path) -> Path:
 SMALL_PROCESS = """
 import json, resource, sys
 from pathlib import Path
-from models.llama_load import load_what_fits
-from models.llama_native import NativeModel, library
-from models.load_options import LoadOptions, cache_tokens, tensor_split_of
+from models.engine.llama_load import load_what_fits
+from models.engine.llama_native import NativeModel, library
+from models.engine.load_options import LoadOptions, cache_tokens, tensor_split_of
 library()
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 room = taken + int(sys.argv[2])

@@ -11,11 +11,11 @@ GROWTH_MB = 70
 PROGRAM = """
 import random, tempfile, psutil
 from pathlib import Path
-from models import weights
-from models.catalog import entry
-from models.lanes import ComputeGate
+from models.files import weights
+from models.files.catalog import entry
+from models.queueing.lanes import ComputeGate
 from models.protocols import Lane
-from models.sentence_transformer import SentenceTransformerEmbedder
+from models.embedding.sentence_transformer import SentenceTransformerEmbedder
 
 home, known = Path(tempfile.mkdtemp()), entry("all-minilm-l6-v2")
 embedder = SentenceTransformerEmbedder(

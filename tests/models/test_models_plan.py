@@ -12,12 +12,21 @@ from pathlib import Path
 import pytest
 
 from models.bench_llm import bench_llm
-from models.catalog import entry, location
-from models.gguf import GgufHeader, read_header
-from models.load_options import CacheType, LoadOptions
-from models.machine import Card, Machine, Measured, cards, container_limit, keep_bench, last_bench, this_machine
-from models.plan import SLOTS_ON_CARD, SLOTS_ON_PROCESSOR, Plan, memory, plan, room
-from models.requantise import fast_copy
+from models.engine.load_options import CacheType, LoadOptions
+from models.files.catalog import entry, location
+from models.files.gguf import GgufHeader, read_header
+from models.files.requantise import fast_copy
+from models.planning.machine import (
+    Card,
+    Machine,
+    Measured,
+    cards,
+    container_limit,
+    keep_bench,
+    last_bench,
+    this_machine,
+)
+from models.planning.plan import SLOTS_ON_CARD, SLOTS_ON_PROCESSOR, Plan, memory, plan, room
 
 GB = 1_000_000_000
 BUNDLED = location(entry("smollm2-135m-instruct"), Path())
@@ -25,8 +34,8 @@ BUNDLED = location(entry("smollm2-135m-instruct"), Path())
 CHILD = """
 import sys, psutil
 from pathlib import Path
-from models.llama_native import NativeModel, library
-from models.load_options import LoadOptions
+from models.engine.llama_native import NativeModel, library
+from models.engine.load_options import LoadOptions
 library()
 me = psutil.Process()
 before = me.memory_info().rss

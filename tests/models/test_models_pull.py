@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from core.errors import AliothError, ConflictError, LimitError, ModelError, NotFoundError, WeightsError
-from models import store, weights
-from models.catalog import entry, location
-from models.pull import pull
+from models.files import store, weights
+from models.files.catalog import entry, location
+from models.files.pull import pull
 from tests.models.gguf_samples import llm_pairs, safetensors_bytes, write_gguf
 from tests.models.hub import COMMIT, Hub, running_hub
 from tests.models.odd_server import wait_until
@@ -164,7 +164,7 @@ def test_a_pull_killed_just_before_the_model_is_in_place_is_done_again(
     for step in ("require_fits", "pin", "place"):
         for model_id in ("sample-llm", "sample-embedder"):
             with monkeypatch.context() as patched:
-                patched.setattr("models.pull." + step, die)
+                patched.setattr("models.files.pull." + step, die)
                 with pytest.raises(Killed):
                     pull(model_id, home, hub.url)
             with pytest.raises(WeightsError, match="not on this machine"):

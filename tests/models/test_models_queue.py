@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from models.limits import MAX_WAITING, MAX_WAITING_PER_USER
 from models.protocols import Lane
+from models.queueing.limits import MAX_WAITING, MAX_WAITING_PER_USER
 from models.wire import LANE_HEADER, PLACE_FIELD, WAIT_FIELD
 from tests.models.conftest import TOKEN
 from tests.models.odd_server import wait_until

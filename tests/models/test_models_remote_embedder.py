@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from core.errors import AliothError, ContextOverflowError, ModelUnavailableError, WeightsError
+from models.embedding.sentence_transformer import SentenceTransformerEmbedder
 from models.protocols import Lane
-from models.remote_embedder import RemoteEmbedder
-from models.remote_pins import FILE, PROBE, load_pin, make_pin
-from models.sentence_transformer import SentenceTransformerEmbedder
+from models.remote.embedder import RemoteEmbedder
+from models.remote.pins import FILE, PROBE, load_pin, make_pin
 from tests.models.odd_server import Call, odd_server, wait_until
 
 NAME = "all-minilm-l6-v2"

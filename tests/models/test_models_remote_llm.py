@@ -14,12 +14,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from core.errors import AliothError, ContextOverflowError, InputError, LimitError, ModelError, ModelUnavailableError
-from models import weights
-from models.client import ModelsClient
+from models.client.connection import ModelsClient
 from models.fakes import FakeLanguageModel
+from models.files import weights
 from models.protocols import Delta, GenerationSettings, Lane, Message
-from models.remote_llm import RemoteLanguageModel, RemoteLlmOptions
-from models.service import build_app
+from models.remote.llm import RemoteLanguageModel, RemoteLlmOptions
+from models.serving.service import build_app
 from models.wire import error_from
 from tests.models.adapter_samples import write_adapter
 from tests.models.llama_cpp_server import LlamaServer

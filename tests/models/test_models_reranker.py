@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from core.errors import CancelledError, ModelError, ModelUnavailableError, WeightsError
-from models import weights
-from models.catalog import entry
-from models.client import ModelsClient
-from models.client_reranker import ClientReranker
-from models.cross_encoder import TEXTS_PER_TURN, CrossEncoderReranker
-from models.remote_reranker import RemoteReranker
-from models.service import Served, serve
-from models.store import Wanted, import_model
+from models.client.connection import ModelsClient
+from models.client.reranker import ClientReranker
+from models.embedding.cross_encoder import TEXTS_PER_TURN, CrossEncoderReranker
+from models.files import weights
+from models.files.catalog import entry
+from models.files.store import Wanted, import_model
+from models.remote.reranker import RemoteReranker
+from models.serving.service import Served, serve
 from tests.models.odd_server import Call, odd_server, wait_until
 from tests.models.tiny_reranker import make_reranker
 

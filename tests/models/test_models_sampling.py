@@ -8,11 +8,11 @@ import pytest
 
 from core.answer_settings import LIMITS
 from core.errors import InputError, NotFoundError
-from models.client import ModelsClient
-from models.llama import LlamaCppModel
+from models.client.connection import ModelsClient
+from models.engine.llama import LlamaCppModel
+from models.engine.sampling import require_valid
 from models.protocols import GenerationSettings, LanguageModel, Message
 from models.requests import ChatRequest
-from models.sampling import require_valid
 
 STORY = [Message("user", "Tell a story about a lighthouse.")]
 FREE = GenerationSettings(max_tokens=20, temperature=1.2, top_p=1.0, seed=11)

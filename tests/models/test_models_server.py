@@ -19,10 +19,10 @@ import pytest
 
 from core.errors import ContextOverflowError, InputError, ModelUnavailableError, NotFoundError, PermissionDeniedError
 from models import wire
-from models.client import ModelsClient
+from models.client.connection import ModelsClient
 from models.fakes import FakeEmbedder, FakeLanguageModel
 from models.protocols import GenerationSettings, Message
-from models.service import build_app
+from models.serving.service import build_app
 
 TOKEN = "test-token"
 HI = [{"role": "user", "content": "What is the capital of France? One sentence."}]

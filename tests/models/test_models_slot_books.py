@@ -10,13 +10,13 @@ import hypothesis.strategies as st
 from hypothesis import given
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from models.answer_request import AnswerRequest
-from models.counts import Counts
-from models.llama_native import Aborted, NoRoom
-from models.pace import READ_CHUNK, Pace
-from models.prefixes import LEAST_TOKENS, Prefixes, common
+from models.engine.answer_request import AnswerRequest
+from models.engine.counts import Counts
+from models.engine.llama_native import Aborted, NoRoom
+from models.engine.pace import READ_CHUNK, Pace
+from models.engine.prefixes import LEAST_TOKENS, Prefixes, common
+from models.engine.slots import Slots
 from models.protocols import Delta, GenerationSettings
-from models.slots import Slots
 
 SLOTS, CELLS, STATE_BYTES = 3, 160, 10
 LIMIT = 60 * STATE_BYTES

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from core.errors import LimitError, ModelError, ModelUnavailableError
-from models import catalog, weights
-from models.limits import AnswerLimits
-from models.llama import LlamaCppModel
-from models.llama_native import NativeModel, NoRoom
-from models.load_options import LoadOptions
+from models.engine.llama import LlamaCppModel
+from models.engine.llama_native import NativeModel, NoRoom
+from models.engine.load_options import LoadOptions
+from models.files import catalog, weights
 from models.protocols import Delta, GenerationSettings, Lane, Message
+from models.queueing.limits import AnswerLimits
 
 ID = "smollm2-135m-instruct"
 TOPICS = ("the sea", "a library", "bread", "a train journey", "the moon", "a garden")

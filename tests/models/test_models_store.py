@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from core.errors import AliothError, ConflictError, InputError, LimitError, NotFoundError, WeightsError
-from models import store, toml_blocks, weights
-from models.catalog import catalog, entry
 from models.chatml import render, template_of
+from models.files import store, toml_blocks, weights
+from models.files.catalog import catalog, entry
+from models.files.store import Wanted, import_model, remove_model
 from models.protocols import Message
-from models.store import Wanted, import_model, remove_model
 from tests.models.gguf_samples import llm_pairs, safetensors_bytes, write_gguf
 
 
@@ -112,7 +112,7 @@ def test_without_room_nothing_is_copied(file: Path, tmp_path: Path, monkeypatch:
 _IMPORTED_UNTIL_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from models import store
+from models.files import store
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(store, sys.argv[3], die)

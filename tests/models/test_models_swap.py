@@ -13,15 +13,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from core.errors import ConflictError, ContextOverflowError, WeightsError
-from models import catalog, weights
-from models.chosen import choose_llm, former_llms
+from models.engine.llama import LlamaCppModel
+from models.engine.load_options import LoadOptions
 from models.fakes import FakeEmbedder
-from models.lanes import ComputeGate
-from models.llama import LlamaCppModel
-from models.load_options import LoadOptions
+from models.files import catalog, weights
+from models.files.chosen import choose_llm, former_llms
 from models.protocols import Delta, GenerationSettings, Message
-from models.service import Served, serve
-from models.swap import LlmSwap, LoadedLlm
+from models.queueing.lanes import ComputeGate
+from models.serving.service import Served, serve
+from models.serving.swap import LlmSwap, LoadedLlm
 
 TOKEN = "test-token"
 FILE = "smollm2-135m-instruct"

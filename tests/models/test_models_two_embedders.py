@@ -19,12 +19,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from core.errors import NotFoundError, SettingsError, WeightsError
-from models import catalog, weights
-from models.client import ModelsClient
-from models.embedders import MOST_BESIDES, Embedders
+from models.client.connection import ModelsClient
+from models.embedding.embedders import MOST_BESIDES, Embedders
 from models.fakes import FakeEmbedder, FakeLanguageModel
+from models.files import catalog, weights
 from models.protocols import fingerprint_of
-from models.service import Served, serve
+from models.serving.service import Served, serve
 from tests.models.twin import TWIN, put_twin
 
 TOKEN = "test-token"

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import NotFoundError, WeightsError
-from models import catalog, requantise, weights
-from models.catalog import CatalogEntry
+from models.files import catalog, requantise, weights
+from models.files.catalog import CatalogEntry
 
 
 def test_every_entry_names_what_callers_need() -> None:

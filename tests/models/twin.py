@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models import catalog
+from models.files import catalog
 
 TWIN = """
 [[model]]

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.answer_settings import AnswerSettings
 from core.types import Role
-from models.adapter_files import FOLDER, RECORD
+from models.files.adapter_files import FOLDER, RECORD
 from tests.web.conftest import World
 
 

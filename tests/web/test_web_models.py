@@ -9,9 +9,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.web.messages import say
-from models.catalog import OWN
-from models.llm_record import LlmRecord
-from models.load_note import LoadNote
+from models.engine.load_note import LoadNote
+from models.files.catalog import OWN
+from models.serving.llm_record import LlmRecord
 
 if TYPE_CHECKING:
     from conftest import World  # type: ignore[import-not-found]

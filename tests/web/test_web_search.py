@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from app.web.highlight import marked_html
 from app.web.messages import say
-from chat.refuse import weigh
-from chat.retrieve import Retrieval, Trace
+from chat.retrieval.refuse import weigh
+from chat.retrieval.retrieve import Retrieval, Trace
 from core.filters import make_filters
 from core.types import Answer, AnswerMode, GlossaryTerm, Role, ScoredChunk
 

@@ -187,7 +187,7 @@ def _catalogue(rows: list[ModelRow]) -> None:
 
 
 def _events() -> None:
-    from models.llm_record import load_events
+    from models.serving.llm_record import load_events
 
     events = load_events(state.alioth().settings.home)[:MOST_EVENTS]
     if not events:

@@ -20,7 +20,7 @@ from core.types import Collection
 
 if TYPE_CHECKING:
     from chat.preview import Reading
-    from chat.retrieve import Retrieval
+    from chat.retrieval.retrieve import Retrieval
 
 SHOWN = 10
 _STAGES = (

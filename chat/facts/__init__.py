@@ -1,0 +1,1 @@
+"""Numbers, units, dates and names as a text states them."""

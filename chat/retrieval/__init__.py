@@ -1,0 +1,1 @@
+"""Question to ranked passages: condense, search, fuse, suppress, judge the evidence."""

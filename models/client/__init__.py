@@ -1,0 +1,1 @@
+"""The models process as others use it."""

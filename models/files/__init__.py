@@ -1,0 +1,1 @@
+"""Model files: catalogue, headers, downloads, hashes, adapters and which one is chosen."""

@@ -1,0 +1,1 @@
+"""Who waits, in which lane, how many and for how long."""

@@ -1,0 +1,1 @@
+"""Other engines by address: what they are, their replicas and their queue."""

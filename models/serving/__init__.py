@@ -1,0 +1,1 @@
+"""The models process: its HTTP service, and the models that it swaps."""
