@@ -87,7 +87,7 @@ def test_every_key_of_the_catalogue_is_used() -> None:
 
 def test_every_note_of_loading_has_a_text_with_the_values_it_carries() -> None:
     found: dict[str, set[str]] = {}
-    for file in (WEB.parents[1] / "models").glob("*.py"):
+    for file in (WEB.parents[1] / "models").rglob("*.py"):
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "LoadNote":
                 code = call.args[1]
@@ -111,7 +111,7 @@ def test_every_state_role_verdict_and_error_has_a_text() -> None:
 
 def test_every_notice_and_stage_of_the_chat_package_has_a_text() -> None:
     chat = WEB.parents[1] / "chat"
-    text = "\n".join(path.read_text(encoding="utf-8") for path in chat.glob("*.py"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in chat.rglob("*.py"))
     notices = re.findall(r'notices\.append\("([a-z_]+)"\)', text)
     stages = re.findall(r'Stage\("([a-z_]+)"\)', text)
     assert notices and stages
@@ -156,13 +156,16 @@ def test_errors_keep_value_rule_and_remedy_in_english_and_their_kind_in_chinese(
 
 
 def test_every_reason_the_checks_give_is_said_in_chinese() -> None:
-    verify = (WEB.parents[1] / "chat" / "verify.py").read_text(encoding="utf-8")
-    verify += (WEB.parents[1] / "chat" / "support.py").read_text(encoding="utf-8")
+    chat = WEB.parents[1] / "chat"
+    files = [chat / "support.py", *(chat / "verification").glob("*.py")]
+    verify = "\n".join(file.read_text(encoding="utf-8") for file in files)
     found = re.findall(r'(?:return|Verdict\.UNCITED,) f?"([^"]{12,}\.)"', verify)
     found += re.findall(r'f"([^"]*similarity[^"]*)"', verify)
-    assert len(found) >= 6
+    found += re.findall(r'f"([^"]*“\{[^"]*\.)"', verify)
+    assert len(found) >= 20
     for template in found:
-        reason = re.sub(r"\{[^{}]*(?:\[[^\]]*\])?[^{}]*\}", "X", template)
+        reason = re.sub(r"\[\{[^{}]*\}\]", "[7]", template)
+        reason = re.sub(r"\{[^{}]*(?:\[[^\]]*\])?[^{}]*\}", "X", reason)
         said = reason_text(SentenceCheck("s", Verdict.UNSUPPORTED, reason), "zh")
         assert not re.search(r"source|passage|answer", said), (template, said)
 
