@@ -1,10 +1,12 @@
-"""Citation marks in streamed text: found across any split, kept only when offered, written as [n]."""
+"""Citations, and their marks in streamed text: found across any split, kept only when offered, written as [n]."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Collection
+
+from core.types import Citation, StoredChunk
 
 _OPEN = "[【［〔"
 _CLOSE = "]】］〕"
@@ -92,3 +94,19 @@ def _numbers(inside: str) -> list[int] | None:
 def without_marks(text: str) -> str:
     """Text of a document in which no bracketed number can be taken for a citation of ours."""
     return re.sub(r"[ \t]*[\[【［〔]\s*\d{1,3}(?:\s*[,，、\-–—~～]\s*\d{1,3})*\s*[\]】］〕]", "", text)
+
+
+def citation_of(n: int, chunk: StoredChunk, quote: str, origin: str) -> Citation:
+    """The citation of these words of a chunk."""
+    return Citation(
+        n=n,
+        chunk_id=chunk.id,
+        document_id=chunk.document_id,
+        version_id=chunk.version_id,
+        collection_id=chunk.collection_id,
+        document=chunk.path,
+        title=chunk.title,
+        locator=chunk.locator,
+        quote=quote,
+        origin=origin,
+    )

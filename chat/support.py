@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from chat.cite import citation_of
 from chat.context import Source
 from chat.injection import blanked, kinds_of
 from chat.quoting.quote import Quote
 from chat.verification.verify import Embed, Sentence, check_answer, problem_of, sentences_of
 from core.text import detect_language, present, segment, split_sentences
-from core.types import Citation, SentenceCheck, StoredChunk, Verdict
+from core.types import Citation, SentenceCheck, Verdict
 
 LONGEST_QUOTE = 400
 FEWEST_WORDS = 2
@@ -42,29 +43,15 @@ def support(text: str, sources: Sequence[Source], embed: Embed | None = None) ->
 
 def cite(source: Source, start: int, end: int, origin: str) -> Citation:
     """The citation of `passage.text[start:end]`, at the place of the chunk these words come from."""
-    return _citation(source.passage.n, source.chunk_at(start), source.passage.text[start:end].strip(), origin)
+    return citation_of(source.passage.n, source.chunk_at(start), source.passage.text[start:end].strip(), origin)
 
 
 def cite_quotes(quotes: Sequence[Quote]) -> list[Citation]:
     """One citation per quote, numbered from 1 in their order."""
     return [
-        _citation(n, quote.source.chunk_at(quote.start), quote.text, "quote") for n, quote in enumerate(quotes, start=1)
+        citation_of(n, quote.source.chunk_at(quote.start), quote.text, "quote")
+        for n, quote in enumerate(quotes, start=1)
     ]
-
-
-def _citation(n: int, chunk: StoredChunk, quote: str, origin: str) -> Citation:
-    return Citation(
-        n=n,
-        chunk_id=chunk.id,
-        document_id=chunk.document_id,
-        version_id=chunk.version_id,
-        collection_id=chunk.collection_id,
-        document=chunk.path,
-        title=chunk.title,
-        locator=chunk.locator,
-        quote=quote,
-        origin=origin,
-    )
 
 
 def closest_span(sentence: str, passage: str) -> tuple[int, int]:

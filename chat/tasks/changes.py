@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat.cite import without_marks
-from chat.tasks.documents import PlacedSentence, TaskDocument, citation_of
+from chat.tasks.documents import PlacedSentence, TaskDocument, shortened_citation
 from core.text import detect_language
 from core.types import Answer, AnswerMode, Citation, SentenceCheck, Verdict
 
@@ -70,7 +70,7 @@ def comparison_answer(
         for side in (change.left, change.right):
             marks.append(len(citations) + 1 if side else None)
             if side:
-                citations.append(citation_of(len(citations) + 1, side.chunk, side.text))
+                citations.append(shortened_citation(len(citations) + 1, side.chunk, side.text))
         rows.append(
             {"kind": change.kind, "left": marks[0], "right": marks[1], "values": [list(v) for v in change.values]}
         )

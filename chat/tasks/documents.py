@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from chat.cite import citation_of
 from core.text import split_sentences
 from core.types import Citation, Collection, StoredChunk
 
@@ -96,18 +97,7 @@ def heading_of(chunk: StoredChunk, skipped: int = 0) -> str:
     return " › ".join(chunk.locator.heading[skipped:])
 
 
-def citation_of(n: int, chunk: StoredChunk, quote: str, origin: str = "quote") -> Citation:
-    """The citation of these words of a chunk."""
+def shortened_citation(n: int, chunk: StoredChunk, quote: str, origin: str = "quote") -> Citation:
+    """The citation of these words of a chunk, cut where they are very long."""
     text = quote.strip()
-    return Citation(
-        n=n,
-        chunk_id=chunk.id,
-        document_id=chunk.document_id,
-        version_id=chunk.version_id,
-        collection_id=chunk.collection_id,
-        document=chunk.path,
-        title=chunk.title,
-        locator=chunk.locator,
-        quote=text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…",
-        origin=origin,
-    )
+    return citation_of(n, chunk, text if len(text) <= LONGEST_QUOTE else text[: LONGEST_QUOTE - 1] + "…", origin)

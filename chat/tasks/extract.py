@@ -17,7 +17,7 @@ from chat.events import AnswerEvent, Finished, Stage, Text
 from chat.prompt import clean
 from chat.retrieval.retrieve import Searches
 from chat.tasks.cells import Cell, find_cell, fit, stands_in
-from chat.tasks.documents import DocumentReader, TaskDocument, citation_of
+from chat.tasks.documents import DocumentReader, TaskDocument, shortened_citation
 from chat.tasks.fields import Field
 from chat.tasks.model import Clock, TaskModel, fenced, lane_of
 from core.errors import CancelledError, ContextOverflowError, ModelUnavailableError
@@ -170,7 +170,9 @@ class _Table:
                 added += f"- {field.name}: —\n"
                 continue
             n = len(self._citations) + 1
-            self._citations.append(citation_of(n, cell.chunk, cell.quote, "model" if cell.how == "model" else "quote"))
+            self._citations.append(
+                shortened_citation(n, cell.chunk, cell.quote, "model" if cell.how == "model" else "quote")
+            )
             row.append({"value": cell.value, "n": n, "how": cell.how})
             line = f"{field.name}: {without_marks(cell.value)} [{n}]"
             start = len(self._text) + len(added) + len("- ")

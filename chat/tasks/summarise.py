@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from chat.cite import without_marks
 from chat.events import AnswerEvent, Finished, Progress, Stage, Text
 from chat.retrieval.retrieve import Searches
-from chat.tasks.documents import DocumentReader, TaskDocument, citation_of, heading_of
+from chat.tasks.documents import DocumentReader, TaskDocument, heading_of, shortened_citation
 from chat.tasks.extractive import central_sentences
 from chat.tasks.map_reduce import MapReduce
 from chat.tasks.model import Clock, TaskModel
@@ -168,7 +168,7 @@ class Summariser:
                 start = len(text) + len(piece) + len("- ")
                 piece += f"- {words} [{n}]\n"
                 end = len(text) + len(piece) - 1
-                citations.append(citation_of(n, sentence.chunk, sentence.text))
+                citations.append(shortened_citation(n, sentence.chunk, sentence.text))
                 checks.append(SentenceCheck(words, Verdict.SUPPORTED, "The document's own words.", start, end, (n,)))
             text += piece
             yield Text(piece)

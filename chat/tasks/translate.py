@@ -12,7 +12,7 @@ from chat.cite import without_marks
 from chat.events import AnswerEvent, Finished, Stage, Text
 from chat.facts.values import Date, Values, values_of
 from chat.prompt import LANGUAGES, clean
-from chat.tasks.documents import DocumentReader, TaskDocument, citation_of, sentences_in
+from chat.tasks.documents import DocumentReader, TaskDocument, sentences_in, shortened_citation
 from chat.tasks.model import Clock, TaskModel, lane_of
 from chat.verification.contradict import written
 from core.errors import CancelledError, InputError, ModelError, ModelUnavailableError
@@ -144,7 +144,7 @@ class Translator:
             cited: tuple[int, ...] = ()
             if part.chunk is not None:
                 n = len(citations) + 1
-                citations.append(citation_of(n, part.chunk, part.text, "model"))
+                citations.append(shortened_citation(n, part.chunk, part.text, "model"))
                 body, cited = f"{body} [{n}]", (n,)
             checks.append(_check(part.text, said, start, start + len(body), cited))
             text += added + body

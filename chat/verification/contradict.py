@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 
+from chat.cite import citation_of
 from chat.facts.numerals import arabic
 from chat.facts.values import Date, Number, Values, names_of, squash, tagged, values_of
 from core.text import HAN, fold, present, segment, split_sentences
@@ -127,7 +128,7 @@ def find_contradictions(
                 n = _number_of(other, [*citations, *added])
                 if n is None:
                     n = max(c.n for c in [*citations, *added]) + 1
-                    added.append(_cited(n, other))
+                    added.append(citation_of(n, other.chunk, other.text, "conflict"))
                 found.append(Contradiction(citation.n, n, clash[0], clash[1], clash[2]))
     return found, added
 
@@ -321,20 +322,4 @@ def _number_of(statement: _Statement, citations: Sequence[Citation]) -> int | No
     words = squash(statement.text)
     return next(
         (c.n for c in citations if c.document_id == statement.chunk.document_id and words in squash(c.quote)), None
-    )
-
-
-def _cited(n: int, statement: _Statement) -> Citation:
-    chunk = statement.chunk
-    return Citation(
-        n=n,
-        chunk_id=chunk.id,
-        document_id=chunk.document_id,
-        version_id=chunk.version_id,
-        collection_id=chunk.collection_id,
-        document=chunk.path,
-        title=chunk.title,
-        locator=chunk.locator,
-        quote=statement.text,
-        origin="conflict",
     )
