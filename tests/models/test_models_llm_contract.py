@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
-import time
+from collections.abc import Callable
 
+import httpx
 import pytest
 
 from core.errors import ContextOverflowError, InputError, LimitError
@@ -14,6 +16,8 @@ from models.engine.llama import LlamaCppModel
 from models.fakes import FakeLanguageModel
 from models.protocols import Delta, GenerationSettings, LanguageModel, Message
 from models.queueing.limits import MAX_WAITING_PER_USER
+from tests.models.conftest import ENDLESS, TOKEN
+from tests.models.odd_server import wait_until
 
 FRANCE = [Message("system", "Answer in one sentence."), Message("user", "What is the capital of France?")]
 LONG = [Message("user", "Write down every word that you know, one after the other.")]
@@ -126,36 +130,43 @@ def real(request: pytest.FixtureRequest) -> LanguageModel:
     return client.llm()
 
 
-def first_seconds(llm: LanguageModel) -> float:
-    """Seconds until a tiny request is answered: long when something else still computes."""
-    started = time.monotonic()
-    list(llm.stream([Message("user", "Hi")], GenerationSettings(max_tokens=1)))
-    return time.monotonic() - started
+@pytest.fixture
+def figures(real: LanguageModel, request: pytest.FixtureRequest) -> Callable[[str], int]:
+    """A figure of the queue of `real` by its name."""
+    if isinstance(real, LlamaCppModel):
+        return lambda name: real.queue()[name]  # type: ignore[no-any-return]
+    url, header = request.getfixturevalue("server_url"), {"Authorization": f"Bearer {TOKEN}"}
+    return lambda name: httpx.get(f"{url}/v1/queue", headers=header).json()[name]  # type: ignore[no-any-return]
 
 
-def test_cancel_works_while_the_prompt_is_read(real: LanguageModel) -> None:
-    cancel = threading.Event()
-    prompt = [Message("user", "word salad " * 1800)]
-    threading.Timer(0.2, cancel.set).start()
-    started = time.monotonic()
-    deltas = list(real.stream(prompt, GenerationSettings(max_tokens=5), cancel))
-    assert time.monotonic() - started < 20
-    assert [d.finish_reason for d in deltas] == ["cancelled"]
+def test_cancel_works_while_the_prompt_is_read(real: LanguageModel, figures: Callable[[str], int]) -> None:
+    cancel, deltas = threading.Event(), list[Delta]()
+    prompt, cancelled = [Message("user", "word salad " * 1800)], figures("cancelled")
+    reader = threading.Thread(
+        target=lambda: deltas.extend(real.stream(prompt, GenerationSettings(max_tokens=5), cancel))
+    )
+    reader.start()
+    wait_until(lambda: figures("running") == 1)
+    cancel.set()
+    reader.join()
+    assert [(d.finish_reason, d.generated_tokens) for d in deltas] == [("cancelled", 0)]
+    wait_until(lambda: figures("cancelled") == cancelled + 1)
     assert "Paris" in text_of(list(real.stream(FRANCE, GenerationSettings(max_tokens=12))))
 
 
-def test_a_closed_iterator_frees_the_model(real: LanguageModel) -> None:
-    stream = real.stream([Message("user", "word salad " * 100)], GenerationSettings(max_tokens=3000), user="first")
-    behind = real.stream(FRANCE, GenerationSettings(max_tokens=1), user="second")
-    reader = threading.Thread(target=lambda: [next(stream), stream.close()])  # type: ignore[attr-defined]
-    reader.start()
-    reader.join(120)
-    started = time.monotonic()
-    assert list(behind)[-1].generated_tokens == 1
-    assert time.monotonic() - started < 60, "3,000 tokens would have taken longer"
+def test_a_closed_iterator_frees_the_model(real: LanguageModel, figures: Callable[[str], int]) -> None:
+    cancelled = figures("cancelled")
+    stream = real.stream(LONG, GenerationSettings(3000, json_schema=json.dumps(ENDLESS)), user="first")
+    assert next(delta.text for delta in stream if delta.text)
+    stream.close()  # type: ignore[attr-defined]
+    assert list(real.stream(FRANCE, GenerationSettings(max_tokens=1), user="second"))[-1].generated_tokens == 1
+    wait_until(lambda: figures("running") == 0)
+    assert figures("cancelled") == cancelled + 1
 
 
-def test_waiting_requests_see_their_place_and_users_take_turns(real: LanguageModel) -> None:
+def test_waiting_requests_see_their_place_and_users_take_turns(
+    real: LanguageModel, figures: Callable[[str], int]
+) -> None:
     cancel = threading.Event()
     places: dict[str, list[int]] = {"a1": [], "a2": [], "b1": []}
     served: list[str] = []
@@ -172,13 +183,11 @@ def test_waiting_requests_see_their_place_and_users_take_turns(real: LanguageMod
 
     threads = [threading.Thread(target=hold)]
     threads[0].start()
-    time.sleep(0.2)
+    wait_until(lambda: figures("running") == 1)
     for name in places:
         threads.append(threading.Thread(target=ask, args=(name,)))
         threads[-1].start()
-        deadline = time.monotonic() + 5
-        while not places[name] and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: bool(places[name]))  # noqa: B023
     cancel.set()
     for thread in threads:
         thread.join(120)
@@ -199,14 +208,14 @@ def test_control_markers_in_a_text_are_plain_text(llama: LlamaCppModel) -> None:
 def test_a_common_beginning_is_not_read_twice(llama: LlamaCppModel) -> None:
     system = Message("system", "The rules of the house are many. " * 45)
 
-    def seconds(question: str) -> float:
-        started = time.process_time()
+    def read(question: str) -> int:
+        before = llama.queue()["read_tokens"]
         list(llama.stream([system, Message("user", question)], GenerationSettings(max_tokens=1)))
-        return time.process_time() - started
+        return llama.queue()["read_tokens"] - before
 
     list(llama.stream(FRANCE, GenerationSettings(max_tokens=1)))
-    first, second = seconds("Who cooks?"), seconds("Who cleans?")
-    assert second < first / 2
+    first, second = read("Who cooks?"), read("Who cleans?")
+    assert first > 300 and 0 < second < 20
     fresh = text_of(list(llama.stream(FRANCE, GenerationSettings(max_tokens=12))))
     assert "Paris" in fresh
 
@@ -222,7 +231,7 @@ def test_sampling_follows_the_seed(llama: LlamaCppModel) -> None:
 
 def test_too_many_waiting_requests_of_one_user_are_refused(llama: LlamaCppModel) -> None:
     cancel = threading.Event()
-    busy = llama.stream(LONG, GenerationSettings(max_tokens=900, repeat_penalty=1.3), cancel)
+    busy = llama.stream(LONG, GenerationSettings(900, json_schema=json.dumps(ENDLESS)), cancel)
     assert next(busy).text
     waiting = [llama.stream(LONG, GenerationSettings(max_tokens=1), cancel, "u") for _ in range(MAX_WAITING_PER_USER)]
     with pytest.raises(LimitError, match=str(MAX_WAITING_PER_USER)):

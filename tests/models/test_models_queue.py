@@ -15,11 +15,10 @@ import pytest
 from models.protocols import Lane
 from models.queueing.limits import MAX_WAITING, MAX_WAITING_PER_USER
 from models.wire import LANE_HEADER, PLACE_FIELD, WAIT_FIELD
-from tests.models.conftest import TOKEN
+from tests.models.conftest import ENDLESS, TOKEN
 from tests.models.odd_server import wait_until
 
 LLM = "smollm2-135m-instruct"
-ENDLESS = {"type": "array", "items": {"type": "string", "minLength": 400}, "minItems": 12}
 
 
 class Asked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -17,11 +18,12 @@ from models.engine.load_options import LoadOptions
 from models.files import catalog, weights
 from models.protocols import Delta, GenerationSettings, Lane, Message
 from models.queueing.limits import AnswerLimits
+from tests.models.conftest import ENDLESS
 
 ID = "smollm2-135m-instruct"
 TOPICS = ("the sea", "a library", "bread", "a train journey", "the moon", "a garden")
 SHORT = GenerationSettings(max_tokens=24)
-LONG = GenerationSettings(max_tokens=700, repeat_penalty=1.3)
+LONG = GenerationSettings(max_tokens=700, json_schema=json.dumps(ENDLESS))
 
 
 def load(home: Path, slots: int, window: int = 1024, limits: AnswerLimits | None = None) -> LlamaCppModel:

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-WHOLE = ("(collection_id=?)", "(state=?)", "(index_id=?", "SCAN documents", "SCAN versions", "SCAN chunks")
+WHOLE = (
+    "(collection_id=?)",
+    "(state=?)",
+    "(index_id=?",
+    "SCAN documents",
+    "SCAN versions",
+    "SCAN chunks",
+    "SCAN sketches",
+)
 """Ways into a table that give everything of a collection, an index or a queue."""
 
 
