@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import functools
+import operator
 import os
 import tempfile
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 from unittest import mock
 
@@ -21,14 +22,17 @@ from app.ingestion import Ingestion
 from app.wiring import Alioth
 from bench.ingest_sets import OFFICE, ROOT, SHARED, large_file, many_files, office_files, text_sets
 from bench.processes import cpu_by_role, forget_peak, peak_mb_by_role
+from bench.raw import Raw, RawEncoder
 from bench.workplace import workplace
 from core.types import Collection, DocumentState, NewChunk
 
-__all__ = ["ROOT", "SHARED", "IngestResult", "Raw", "measure_bulk", "measure_ingest", "measure_office", "measure_texts"]
+__all__ = ["ROOT", "SHARED", "IngestResult", "measure_bulk", "measure_ingest", "measure_office", "measure_texts"]
 
 MOST_FILES, QUICK_FILES = 120, 3
 RAW_TEXTS, QUICK_RAW_TEXTS = 2_000, 96
 """Texts that are encoded raw at most, spread over all: the rest takes as long."""
+ROUNDS = 3
+"""Times that a set is read in and then encoded raw, in turn: the speed of a shared machine changes in seconds."""
 LARGE_MB, QUICK_LARGE_MB = 50, 1
 _WARM = {
     "1.md": "# Holidays\n\n" + "Every employee is entitled to 25 days of paid leave in a year.\n\n" * 40,
@@ -40,22 +44,9 @@ STAGES = ("parse", "OCR", "chunk", "embed", "index", "rest")
 
 
 @dataclass(frozen=True)
-class Raw:
-    """Raw encoding of one list of texts: wall and CPU seconds."""
-
-    seconds: float
-    cpu_seconds: float
-    texts: int = 1
-
-    @property
-    def rate(self) -> float:
-        """Texts per second."""
-        return self.texts / self.seconds
-
-
-@dataclass(frozen=True)
 class IngestResult:
-    """seconds, cpu: of the pipeline with warm processes, CPU seconds by process; stages: CPU seconds by stage.
+    """seconds, cpu: of the pipeline with warm processes, CPU seconds by process; stages: CPU seconds by stage; means
+    over the rounds.
 
     again: seconds of a second pass over the unchanged files. peak_mb: by process, of its whole life. left_out:
     characters beyond the limit for one file. raw: None when it was not measured. busy: share of `seconds` in which
@@ -128,13 +119,14 @@ def _measured(
 ) -> Iterator[IngestResult]:
     """Each in a data directory and with processes of its own; `quick`: all in one, and few files of each."""
     files, raw_texts = (QUICK_FILES, QUICK_RAW_TEXTS) if quick else (MOST_FILES, RAW_TEXTS)
+    rounds = 1 if quick or verify else ROUNDS
     with contextlib.ExitStack() as stack:
         shared = stack.enter_context(workplace()) if quick else None
         for name, make in sets:
             place = contextlib.nullcontext(shared) if shared is not None else workplace()
             with _folder() as folder, place as alioth:
                 make(folder, files)
-                yield measure_ingest(alioth, folder, name, raw_texts, texts_only, verify)
+                yield measure_ingest(alioth, folder, name, raw_texts, texts_only, verify, rounds)
 
 
 def measure_ingest(
@@ -144,30 +136,33 @@ def measure_ingest(
     raw_texts: int = RAW_TEXTS,
     texts_only: bool = False,
     verify: bool = False,
+    rounds: int = ROUNDS,
 ) -> IngestResult:
-    """Read a folder into a new collection with warm processes, twice, then encode its chunks raw.
+    """Read a folder into a new collection with warm processes and encode its chunks raw, in turn; read it once more.
 
     Args:
         raw_texts: chunks that are encoded raw at most; 0 for none.
         verify: compare SQL with both indexes, entry by entry, afterwards.
+        rounds: how often all this is done, each time in a collection of its own.
     """
-    home = alioth.settings.home
     _warm_up(alioth, name)
-    collection = alioth.create_collection(f"bench {name}")
     forget_peak()
-    clock = _Clock()
-    before, started = cpu_by_role(home), time.perf_counter()
-    with clock.watching():
-        ingestion = _read_in(alioth, collection, folder)
-    seconds, after = time.perf_counter() - started, cpu_by_role(home)
+    with RawEncoder(alioth) as encoder:
+        done = []
+        for number in range(1, rounds + 1):
+            run = _Run(alioth, alioth.create_collection(f"bench {name} {number}"), folder)
+            texts = _embedded_texts(alioth, run.collection, raw_texts) if raw_texts else []
+            done.append((run, encoder.encode(texts) if texts else None))
+    runs, raws = [run for run, _ in done], [raw for _, raw in done if raw is not None]
+    cpu = {role: mean(run.cpu[role] for run in runs) for role in runs[0].cpu}
+    threads = {stage: mean(run.clock.seconds[stage] for run in runs) for stage in runs[0].clock.seconds}
+    last = runs[-1]
+    spent, left_out = _told(alioth, last.collection)
     started = time.perf_counter()
-    _read_in(alioth, collection, folder)
+    _read_in(alioth, last.collection, folder)
     again = time.perf_counter() - started
-    totals, peak = ingestion.totals(), peak_mb_by_role(home)
-    cpu = {role: after[role] - before[role] for role in after}
-    spent, left_out = _told(alioth, collection)
-    texts = _embedded_texts(alioth, collection, raw_texts) if raw_texts else []
-    dtype = _best_dtype()
+    totals = last.ingestion.totals()
+    seconds = mean(run.seconds for run in runs)
     return IngestResult(
         name=name,
         files=totals["submitted"],
@@ -176,16 +171,30 @@ def measure_ingest(
         seconds=seconds,
         again=again,
         cpu=cpu,
-        stages=_stages(cpu, clock.seconds, spent),
-        peak_mb=peak,
-        raw=_encode(alioth, texts, dtype) if texts else None,
-        raw_dtype=dtype,
+        stages=_stages(cpu, threads, spent),
+        peak_mb=last.peak_mb,
+        raw=functools.reduce(operator.add, raws) if raws else None,
+        raw_dtype=encoder.dtype,
         left_out=left_out,
         texts_only=texts_only,
-        refused=[f"{row['path']}: {row['error']['message']}" for row in ingestion.report() if row["error"]],
-        busy=clock.embedding / seconds,
-        findings=_findings(alioth, collection) if verify else None,
+        refused=[f"{row['path']}: {row['error']['message']}" for row in last.ingestion.report() if row["error"]],
+        busy=mean(run.clock.embedding for run in runs) / seconds,
+        findings=_findings(alioth, last.collection) if verify else None,
     )
+
+
+class _Run:
+    """A folder read into a collection, and what that cost."""
+
+    def __init__(self, alioth: Alioth, collection: Collection, folder: Path) -> None:
+        home = alioth.settings.home
+        self.collection, self.clock = collection, _Clock()
+        before, started = cpu_by_role(home), time.perf_counter()
+        with self.clock.watching():
+            self.ingestion = _read_in(alioth, collection, folder)
+        self.seconds, after = time.perf_counter() - started, cpu_by_role(home)
+        self.cpu = {role: after[role] - before[role] for role in after}
+        self.peak_mb = peak_mb_by_role(home)
 
 
 def _findings(alioth: Alioth, collection: Collection) -> int:
@@ -296,35 +305,6 @@ def _embedded_texts(alioth: Alioth, collection: Collection, most: int) -> list[s
         for c in alioth.chunks.of_version(row.version_id)
     ]
     return texts[:: max(1, len(texts) // most)][:most]
-
-
-def _best_dtype() -> str:
-    from models.embedding.cpu import has_fast_bfloat16
-
-    return "bfloat16" if has_fast_bfloat16() else "float32"
-
-
-def _encode(alioth: Alioth, texts: list[str], dtype: str) -> Raw:
-    """In a process of its own, so that torch does not count as the worker's memory in what is measured next."""
-    from models.embedding.cpu import physical_cores
-    from models.files.weights import resolve
-
-    folder = resolve(alioth.settings.models.embedder, alioth.settings.home)
-    threads = alioth.settings.models.threads or physical_cores()
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(_encode_here, str(folder), threads, texts, dtype).result()
-
-
-def _encode_here(folder: str, threads: int, texts: list[str], dtype: str) -> Raw:
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    torch.set_num_threads(threads)
-    model = SentenceTransformer(folder, device="cpu", model_kwargs={"dtype": getattr(torch, dtype)})
-    model.encode(texts[:32], show_progress_bar=False)
-    cpu, started = time.process_time(), time.perf_counter()
-    model.encode(texts, show_progress_bar=False, convert_to_tensor=True)
-    return Raw(time.perf_counter() - started, time.process_time() - cpu, len(texts))
 
 
 @contextlib.contextmanager

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import query
-from bench.ingest import IngestResult, Raw, _Clock
+from bench.ingest import IngestResult, _Clock
 from bench.ingest_sets import renumbered
 from bench.processes import ROLES, cpu_by_role, peak_mb_by_role
 from bench.query import QueryResult
+from bench.raw import Raw
 from bench.report import performance_page
 from bench.start import StartResult
 from bench.workplace import cpu_seconds, resident_mb
