@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import AliothError
 from core.filters import Filters
 from core.types import Answer, GlossaryTerm, StoredChunk
 
@@ -97,7 +98,9 @@ class MessageWriter(Protocol):
 
     def add_message(self, conversation_id: str, role: str, text: str, state: str = "complete") -> HasId: ...
 
-    def finish_message(self, message_id: str, state: str, text: str, answer: Answer | None) -> None: ...
+    def finish_message(
+        self, message_id: str, state: str, text: str, answer: Answer | None, error: AliothError | None = None
+    ) -> None: ...
 
     def renew(self, message_ids: Sequence[str]) -> None: ...
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from chat.events import AnswerEvent, Finished, Progress, Stage, Text, Waiting
 from chat.ports import MessageWriter
-from core.errors import AliothError, ConflictError, LimitError, NotFoundError
+from core.errors import AliothError, ConflictError, LimitError, ModelError, NotFoundError
 from core.types import Answer, AnswerMode, ChatTurn, Collection
 
 log = logging.getLogger(__name__)
@@ -204,17 +204,19 @@ class RunningAnswers:
             for event in events:
                 self._apply(run, event)
             if run.snapshot.answer is None:
-                self._store(run, "failed", None)
-                self._change(run, error="The answer ended early.", done=True)
+                self._fail(run, ModelError("The answer ended early.", "Ask again."))
         except AliothError as error:
             log.warning("Answer %s failed: %s", run.message_id, error)
-            self._store(run, "failed", None)
-            self._change(run, error=str(error), done=True)
+            self._fail(run, error)
         except Exception:
             # The thread's last line of defence: the page must learn that no more text comes.
             log.exception("Answer %s failed", run.message_id)
-            self._store(run, "failed", None)
-            self._change(run, error="The answer failed; the log has the reason.", done=True)
+            hint = "Ask again, or tell an administrator."
+            self._fail(run, AliothError("The answer failed; the log has the reason.", hint))
+
+    def _fail(self, run: _Run, error: AliothError) -> None:
+        self._store(run, "failed", None, error)
+        self._change(run, error=str(error), done=True)
 
     def _apply(self, run: _Run, event: AnswerEvent) -> None:
         if isinstance(event, Stage):
@@ -238,11 +240,11 @@ class RunningAnswers:
                 run.finished = time.monotonic()
             self._changed.notify_all()
 
-    def _store(self, run: _Run, state: str, answer: Answer | None) -> None:
+    def _store(self, run: _Run, state: str, answer: Answer | None, error: AliothError | None = None) -> None:
         """Before the snapshot says done, so that a page that reloads at once finds the stored text."""
         text = run.snapshot.text if answer is None else answer.text
         try:
-            self._conversations.finish_message(run.message_id, state, text, answer)
+            self._conversations.finish_message(run.message_id, state, text, answer, error)
         except AliothError:
             log.exception("Answer %s could not be stored; the conversation may be gone", run.message_id)
 

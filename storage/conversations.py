@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import InputError, NotFoundError
+from core.errors import AliothError, InputError, NotFoundError
 from core.types import Answer, AnswerMode, Citation, Contradiction, Locator, SentenceCheck, Verdict
 from storage.database import Database
 from storage.tables import CitationTable, ConversationTable, FeedbackTable, MessageTable, now
@@ -35,7 +35,10 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One entry. role: user or assistant. state: streaming, complete, stopped or failed. feedback: 1, -1 or None."""
+    """One entry. role: user or assistant. state: streaming, complete, stopped or failed. feedback: 1, -1 or None.
+
+    error: why it failed, as code, message and hint.
+    """
 
     id: str
     conversation_id: str
@@ -46,6 +49,7 @@ class Message:
     answer: Answer | None
     feedback: int | None
     created_at: datetime
+    error: Mapping[str, str] | None = None
 
 
 class ConversationStore:
@@ -114,7 +118,9 @@ class ConversationStore:
             parent.updated_at = row.created_at
             return _message(row, (), None)
 
-    def finish_message(self, message_id: str, state: str, text: str, answer: Answer | None) -> None:
+    def finish_message(
+        self, message_id: str, state: str, text: str, answer: Answer | None, error: AliothError | None = None
+    ) -> None:
         """Set the final text, state and answer of a message; writing it again replaces it. Raises NotFoundError."""
         with self._db.write() as session:
             row = session.get(MessageTable, message_id, with_for_update=True)
@@ -122,6 +128,7 @@ class ConversationStore:
                 raise NotFoundError(f"There is no message with id {message_id!r}.", "It may have been deleted.")
             row.state, row.text = state, _storable(text)
             row.answer = {} if answer is None else _answer_json(answer)
+            row.error = None if error is None else _error_json(error)
             session.execute(delete(CitationTable).where(CitationTable.message_id == message_id))
             for citation in () if answer is None else answer.citations:
                 session.add(_citation_row(message_id, citation))
@@ -238,7 +245,12 @@ def _message(row: MessageTable, citations: Iterable[Citation], rating: int | Non
         _answer(row.text, row.answer, tuple(citations)) if row.answer else None,
         rating,
         row.created_at,
+        row.error,
     )
+
+
+def _error_json(error: AliothError) -> dict[str, str]:
+    return {"code": error.code, "message": _storable(error.message), "hint": _storable(error.hint)}
 
 
 def _answer_json(answer: Answer) -> dict[str, Any]:

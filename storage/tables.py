@@ -395,6 +395,7 @@ class ConversationAnswerTable(Table):
 class MessageTable(Table):
     """state: streaming, complete, stopped or failed. answer: the parts of core.types.Answer beside the text.
 
+    error: why it failed, as code, message and hint.
     lease_until: while streaming, until when the process that writes it has said that it lives.
     """
 
@@ -407,6 +408,7 @@ class MessageTable(Table):
     text: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(10), default="complete")
     answer: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
     lease_until: Mapped[datetime | None]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 
 from core.errors import AliothError, LimitError
@@ -49,7 +50,13 @@ def error_text(error: AliothError, language: str) -> str:
     """What a page shows for an error. English has the whole message; Chinese its kind first, then the details."""
     if isinstance(error, LimitError) and error.retry_after_s is not None:
         return say("error.locked", language, seconds=round(error.retry_after_s))
+    return kept_error_text({"code": error.code, "message": error.message, "hint": error.hint}, language)
+
+
+def kept_error_text(error: Mapping[str, str], language: str) -> str:
+    """As `error_text`, of an error that was kept as code, message and hint."""
+    message = error["message"]
     if language == "en":
-        return str(error)
-    kind = say_or(f"error.{error.code}", language, "")
-    return f"{kind}（{error.message}）" if kind else error.message
+        return f"{message} {error['hint']}".strip()
+    kind = say_or(f"error.{error['code']}", language, "")
+    return f"{kind}（{message}）" if kind else message

@@ -33,7 +33,7 @@ class Messages:
     def add_message(self, conversation_id: str, role: str, text: str, state: str = "complete") -> Any:
         return type("Stored", (), {"id": f"{role}-{conversation_id}"})()
 
-    def finish_message(self, message_id: str, state: str, text: str, answer: Any) -> None:
+    def finish_message(self, message_id: str, state: str, text: str, answer: Any, error: Any = None) -> None:
         self.states.append(state)
 
     def renew(self, message_ids: Any) -> None: ...

@@ -164,6 +164,7 @@ def test_a_failing_answer_ends_with_an_error_and_keeps_its_text(run: Any, librar
     assert "a bug" not in snapshot.error
     stored = library.conversations.messages(conversation)[1]
     assert (stored.state, stored.text.strip()) == ("failed", "So far")
+    assert stored.error and f"{stored.error['message']} {stored.error['hint']}" == snapshot.error
 
 
 def test_an_unknown_answer_is_not_found_and_stopping_it_is_harmless(run: Any) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from core.errors import InputError, NotFoundError
+from core.errors import InputError, ModelError, NotFoundError
 from core.types import Answer, AnswerMode, Box, Citation, Locator, SentenceCheck, Verdict
 from storage.conversations import ConversationStore
 from storage.database import Database
@@ -57,9 +57,12 @@ def test_finishing_again_replaces_text_and_citations(store: ConversationStore) -
     conversation = store.create("anna", [])
     message = store.add_message(conversation.id, "assistant", "", "streaming")
     store.finish_message(message.id, "complete", ANSWER.text, ANSWER)
-    store.finish_message(message.id, "failed", "broken", None)
+    store.finish_message(message.id, "failed", "broken", None, ModelError("It broke.", "Ask again."))
     again = store.message(message.id)
     assert (again.text, again.state, again.answer) == ("broken", "failed", None)
+    assert again.error == {"code": "model", "message": "It broke.", "hint": "Ask again."}
+    store.finish_message(message.id, "complete", ANSWER.text, ANSWER)
+    assert store.message(message.id).error is None
 
 
 def test_another_users_conversation_is_answered_like_a_missing_one(store: ConversationStore) -> None:

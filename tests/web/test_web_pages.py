@@ -18,7 +18,7 @@ from app.web.unpacking import unpacking
 from auth.tokens import token_hash
 from chat.events import AnswerEvent, Finished, Stage, Text
 from chat.running import RunningAnswers
-from core.errors import InputError
+from core.errors import InputError, LimitError
 from core.types import (
     Answer,
     AnswerMode,
@@ -88,8 +88,9 @@ def wait_until_answered(world: World, person: Person) -> str:
     """The conversation's id, once nothing runs."""
     import time
 
-    end = time.monotonic() + 20
-    while world.alioth.running.running() and time.monotonic() < end:
+    end = time.monotonic() + 60
+    while world.alioth.running.running():
+        assert time.monotonic() < end, "it never ended"
         time.sleep(0.02)
     return world.alioth.conversations.list(person.principal.user_id)[0].id
 
@@ -188,13 +189,13 @@ def test_a_growing_answer_is_shown_and_can_be_stopped(world: World) -> None:
         yield Stage("generate")
         yield Text("So far ")
         begun.set()
-        assert cancel.wait(20)
+        assert cancel.wait(60)
         yield Finished(answer("So far ", stopped=True))
 
     scripted(world, slowly)
     at = world.page(ann)
     at.chat_input[0].set_value("Tell me everything").run()
-    assert begun.wait(10)
+    assert begun.wait(60)
     at.run()
     assert "al-typing" in html_of(at) and "So far" in html_of(at) and at.chat_input[0].disabled
     assert "al-unchecked" in html_of(at) and say("chat.not_checked_yet", "en") in html_of(at)
@@ -203,6 +204,29 @@ def test_a_growing_answer_is_shown_and_can_be_stopped(world: World) -> None:
     at.run()
     assert "al-unchecked" not in html_of(at) and "So far" in html_of(at)
     assert any(say("chat.stopped", "en") in caption.value for caption in at.caption)
+
+
+def test_why_an_answer_failed_is_told_in_the_conversation_for_good(world: World) -> None:
+    ann = world.person("ann")
+    world.collection("travel", ann)
+
+    def failing(question: str, cancel: threading.Event) -> Iterator[AnswerEvent]:
+        yield Text("So far ")
+        raise LimitError("The question waited 600 s for its turn; the limit is 600 s.", "Ask *again* later.")
+
+    scripted(world, failing)
+    at = world.page(ann)
+    at.chat_input[0].set_value("Tell me everything").run()
+    wait_until_answered(world, ann)
+    [conversation] = world.alioth.conversations.list(ann.principal.user_id)
+    english = world.page(ann, c=conversation.id)
+    world.alioth.accounts.set_language(ann.principal, "zh")
+    chinese = world.page(ann, c=conversation.id)
+    for at in (english, chinese):
+        assert "al-unchecked" in html_of(at) and "So far" in html_of(at)
+    [why] = [caption.value for caption in english.caption if "waited 600 s" in caption.value]
+    assert "could not be finished" in why and r"Ask \*again\* later" in why
+    assert any("回答未能完成" in caption.value and "600 s" in caption.value for caption in chinese.caption)
 
 
 def test_a_refused_question_shows_why_and_leaves_no_empty_conversation(world: World) -> None:

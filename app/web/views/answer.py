@@ -11,7 +11,7 @@ import streamlit as st
 
 from app.web import dialogs, places, state
 from app.web.failures import shown
-from app.web.messages import say_or
+from app.web.messages import kept_error_text, say_or
 from app.web.reasons import reason_text
 from app.web.render import answer_html, label, quote_html, unchecked_html
 from app.web.views.conflict import show_contradictions
@@ -33,8 +33,7 @@ def show_answer(message: Message, who: Principal) -> None:
     if message.state == "failed" or answer is None:
         if message.text:
             st.html(unchecked_html(message.text, state.t("chat.not_checked")))
-        key = "chat.failed" if message.state == "failed" else "chat.stopped"
-        st.caption(f":material/info: {state.t(key)}")
+        st.caption(f":material/info: {_why_unfinished(message)}")
         return
     _notices(answer, message.state)
     readable = {collection.id for collection in state.readable()}
@@ -60,6 +59,14 @@ def show_answer(message: Message, who: Principal) -> None:
     if len(visible) < len(answer.citations):
         st.caption(state.t("source.no_longer_readable"))
     _feedback(message, who)
+
+
+def _why_unfinished(message: Message) -> str:
+    if message.state != "failed":
+        return state.t("chat.stopped")
+    if message.error is None:
+        return state.t("chat.failed")
+    return state.t("chat.failed_because", why=label(kept_error_text(message.error, state.language())))
 
 
 def _notices(answer: Answer, message_state: str) -> None:
