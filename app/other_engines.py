@@ -40,6 +40,7 @@ def remote_llm(settings: Settings, model_id: str) -> LoadedLlm:
     Raises:
         ConflictError: another model is asked for while those addresses are set.
     """
+    from models.queueing.limits import limits_of
     from models.remote.llm import RemoteLanguageModel, RemoteLlmOptions
     from models.serving.swap import LoadedLlm
 
@@ -58,6 +59,7 @@ def remote_llm(settings: Settings, model_id: str) -> LoadedLlm:
         at_once=chosen.llm_concurrency,
         timeout_s=chosen.llm_timeout_s,
         extra=json.loads(chosen.llm_extra) if chosen.llm_extra else {},
+        limits=limits_of(chosen),
     )
     model = RemoteLanguageModel(chosen.llm_urls.split(","), chosen.llm_key.get_secret_value(), options)
     return LoadedLlm(cast(Any, model), "")  # it has all of LlamaCppModel that a swap needs, and is never swapped

@@ -29,7 +29,7 @@ from models.known_answer import require_sense
 from models.protocols import Delta, GenerationSettings, Lane, LanguageModelInfo, Message
 from models.queueing.callers import CallerCount
 from models.queueing.lanes import ComputeGate, FairQueue
-from models.queueing.limits import AnswerLimits
+from models.queueing.limits import AnswerLimits, waited_too_long
 from models.wire import require_fit
 
 log = logging.getLogger(__name__)
@@ -382,7 +382,4 @@ def _deltas(request: AnswerRequest) -> Iterator[Delta]:
 def _require_patience(request: AnswerRequest, now: float) -> None:
     most = request.owner._limits.wait_s
     if not request.background and now - request.asked_at > most:
-        raise LimitError(
-            f"The question waited {now - request.asked_at:.0f} s for its turn; the limit is {most:.0f} s.",
-            "Many people are asking at once: ask again later. ALIOTH_MODELS__WAIT_S is the limit.",
-        )
+        raise waited_too_long(now - request.asked_at, most)

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
+from core.errors import LimitError
 from core.settings import ModelSettings
 
 MAX_WAITING: Final = 64
@@ -39,6 +40,13 @@ def limits_of(settings: ModelSettings) -> AnswerLimits:
         wait_s=settings.wait_s,
         answer_s=settings.answer_s,
         keep_mb=settings.keep_mb,
+    )
+
+
+def waited_too_long(seconds: float, most: float) -> LimitError:
+    return LimitError(
+        f"The question waited {seconds:.0f} s for its turn; the limit is {most:.0f} s.",
+        "Many people are asking at once: ask again later. ALIOTH_MODELS__WAIT_S is the limit.",
     )
 
 

@@ -14,6 +14,7 @@ from core.errors import InputError, ModelUnavailableError
 from models.answer_reader import AnswerReader
 from models.engine.load_note import LoadNote
 from models.protocols import Delta, GenerationSettings, Lane, LanguageModelInfo, Message
+from models.queueing.limits import AnswerLimits, waited_too_long
 from models.remote.facts import ServerFacts, count, facts_of, is_small
 from models.remote.http import RemoteFailure, RemoteHttp, RemoteServer, failure_of
 from models.remote.replicas import Replica, Replicas
@@ -30,14 +31,16 @@ UNKNOWN_WINDOW: Final = 4096
 FIRST_RATE: Final = 1000.0
 """Prompt tokens per second that are expected until one was measured."""
 _POLL_S: Final = 0.02
-_WHOLE: Final = 5
 _COUNTED: Final = 8192
 _MEASURED_TOKENS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteLlmOptions:
-    """See core.settings.ModelSettings.llm_*; None or 0 asks the server. timeout_s: without a piece of an answer."""
+    """See core.settings.ModelSettings.llm_*; None or 0 asks the server. timeout_s: without a piece of an answer.
+
+    limits: of the queue before the servers, and seconds of one answer.
+    """
 
     id: str
     name: str = ""
@@ -47,6 +50,7 @@ class RemoteLlmOptions:
     at_once: int = 4
     timeout_s: float = 120.0
     extra: dict[str, Any] = field(default_factory=dict)
+    limits: AnswerLimits = field(default_factory=AnswerLimits)
 
 
 class RemoteLanguageModel:
@@ -66,7 +70,8 @@ class RemoteLanguageModel:
         self.replicas: Replicas[ServerFacts] = Replicas(
             servers, lambda server: facts_of(server, options.name), changed=lambda: self._turns.grant(), **pace
         )
-        self._turns: Turns[ServerFacts] = Turns(self.replicas, options.at_once, options.name or "the language model")
+        what = options.name or "the language model"
+        self._turns: Turns[ServerFacts] = Turns(self.replicas, options.at_once, what, options.limits)
         self._count = functools.lru_cache(_COUNTED)(self._counted)
         self.replicas.start()
 
@@ -116,7 +121,7 @@ class RemoteLanguageModel:
         Raises:
             InputError: an adapter was chosen that a server does not have.
             ContextOverflowError: prompt plus max_tokens exceed the window.
-            LimitError: too many requests wait already.
+            LimitError: too many requests wait already; or, while iterating, this one waited too long.
             ModelUnavailableError: no server answers, or one failed after the first word.
         """
         if self._closing.is_set():
@@ -198,6 +203,9 @@ class RemoteLanguageModel:
                 return
             if turn.patient_until:
                 self._turns.grant()
+            waited = time.monotonic() - turn.asked_at
+            if not turn.background and waited > self._options.limits.wait_s:
+                raise waited_too_long(waited, self._options.limits.wait_s)
             now = self._turns.place(turn)
             if now and now != place:
                 place = now
@@ -231,8 +239,13 @@ class RemoteLanguageModel:
                 yield Delta(visible, 0, delta.finish_reason, delta.prompt_tokens, delta.generated_tokens)
             elif visible:
                 yield Delta(visible)
-            if reader.pieces > 2 * settings.max_tokens + 64 and not delta.finish_reason:
+            if delta.finish_reason:
+                continue
+            if reader.pieces > 2 * settings.max_tokens + 64:
                 yield Delta("", 0, "length")  # a server that does not know max_tokens would go on for ever
+                return
+            if time.monotonic() - started > self._options.limits.answer_s:
+                yield Delta(text.finish(), 0, "timeout")
                 return
 
     def _expected_s(self, place: int) -> float:
@@ -282,23 +295,19 @@ class RemoteLanguageModel:
 
 
 class _Patience:
-    """Notices an answer that stands still or never ends, and a model that is being closed."""
+    """Notices an answer that stands still, and a model that is being closed."""
 
     def __init__(self, url: str, timeout_s: float, cancel: threading.Event, closing: threading.Event) -> None:
         self._url, self._timeout_s = url, timeout_s
         self._closing = closing
-        self._begun = time.monotonic()
         self.stop = cancel
         self.reader: AnswerReader | None = None
 
     def look(self) -> None:
-        now = time.monotonic()
         if self._closing.is_set():
             raise RemoteFailure("away", "Alioth's models process is shutting down")
-        if self.reader is not None and now - self.reader.last_piece > self._timeout_s:
+        if self.reader is not None and time.monotonic() - self.reader.last_piece > self._timeout_s:
             raise RemoteFailure("away", f"{self._url!r} sent nothing for {self._timeout_s:.0f} s")
-        if now - self._begun > _WHOLE * self._timeout_s:
-            raise RemoteFailure("away", f"{self._url!r} did not finish an answer in {_WHOLE * self._timeout_s:.0f} s")
 
 
 def lora_field(settings: GenerationSettings, facts: ServerFacts, url: str) -> list[dict[str, Any]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Final, Generic, TypeVar
 
 from core.errors import AliothError, LimitError, ModelUnavailableError
 from models.queueing.lanes import FairQueue
-from models.queueing.limits import MAX_WAITING, MAX_WAITING_PER_USER
+from models.queueing.limits import AnswerLimits
 from models.remote.replicas import Replica, Replicas
 
 T = TypeVar("T")
@@ -25,6 +25,7 @@ class Turn(Generic[T]):
     def __init__(self, user: str, background: bool) -> None:
         self.user = user
         self.background = background
+        self.asked_at = time.monotonic()
         self.ready = threading.Event()
         self.replica: Replica[T] | None = None
         self.error: AliothError | None = None
@@ -38,12 +39,18 @@ class Turns(Generic[T]):
 
     Background requests come after all others and leave one place at each server free, since what has begun at one
     cannot give way.
+
+    Args:
+        at_once: requests at one server.
+        limits: how much may wait, and how much of one person runs while others wait.
     """
 
-    def __init__(self, replicas: Replicas[T], at_once: int, what: str) -> None:
+    def __init__(self, replicas: Replicas[T], at_once: int, what: str, limits: AnswerLimits) -> None:
         self._replicas = replicas
         self._at_once = at_once
         self._what = what
+        self._limits = limits
+        self._running: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._waiting: FairQueue[Turn[T]] = FairQueue()
         self._again: deque[Turn[T]] = deque()
@@ -56,12 +63,13 @@ class Turns(Generic[T]):
         """
         turn: Turn[T] = Turn(user, background)
         with self._lock:
+            limits, mine = self._limits, self._waiting.count(user)
             waiting = len(self._waiting) + len(self._again)
-            if waiting >= MAX_WAITING or self._waiting.count(user) >= MAX_WAITING_PER_USER:
+            if waiting >= limits.waiting or mine >= limits.waiting_per_user:
                 raise LimitError(
-                    f"{waiting} requests wait for {self._what}; the limit is {MAX_WAITING} in all "
-                    f"and {MAX_WAITING_PER_USER} per user.",
-                    "Try again in a minute.",
+                    f"{waiting} requests wait for {self._what}, {mine} of them yours; the limit is {limits.waiting} "
+                    f"in all and {limits.waiting_per_user} per user.",
+                    "Try again in a minute, or stop one of your own.",
                 )
             self._waiting.put(user, turn, background)
         self.grant()
@@ -76,14 +84,13 @@ class Turns(Generic[T]):
             busy: the server may take it a little later.
         """
         with self._lock:
-            assert turn.replica is not None
-            turn.replica.running -= 1
+            replica = self._take_back(turn)
+            assert replica is not None
             turn.retries += 1
             if busy and turn.retries <= RETRIES:
                 turn.patient_until = turn.patient_until or time.monotonic() + RETRY_S
             else:
-                turn.tried.append(turn.replica)
-            turn.replica = None
+                turn.tried.append(replica)
             turn.ready.clear()
             self._again.append(turn)
         self.grant()
@@ -94,9 +101,7 @@ class Turns(Generic[T]):
             if turn in self._again:
                 self._again.remove(turn)
             self._waiting.remove(turn)
-            if turn.replica is not None:
-                turn.replica.running -= 1
-                turn.replica = None
+            self._take_back(turn)
         self.grant()
 
     def place(self, turn: Turn[T]) -> int:
@@ -113,8 +118,15 @@ class Turns(Generic[T]):
             if not self._replicas.usable():
                 while (left := self._waiting.take(timeout=0)) is not None:
                     self._fail(left)
-            while (next_one := self._waiting.take(timeout=0, suits=self._has_place)) is not None:
+            while (next_one := self._next()) is not None:
                 self._give(next_one, self._free(next_one))
+
+    def _next(self) -> Turn[T] | None:
+        """Whoever has few requests under way goes first."""
+        many = self._limits.running_per_user
+        return self._waiting.take(0, self._has_place, lambda user: self._running[user] >= many) or self._waiting.take(
+            0, self._has_place
+        )
 
     def _settle(self, turn: Turn[T]) -> None:
         if not [one for one in self._replicas.usable() if one not in turn.tried]:
@@ -137,8 +149,18 @@ class Turns(Generic[T]):
     def _give(self, turn: Turn[T], replica: Replica[T] | None) -> None:
         assert replica is not None
         replica.running += 1
+        self._running[turn.user] += 1
         turn.replica = replica
         turn.ready.set()
+
+    def _take_back(self, turn: Turn[T]) -> Replica[T] | None:
+        """The server that it had, which has room for another now."""
+        replica, turn.replica = turn.replica, None
+        if replica is not None:
+            replica.running -= 1
+            self._running[turn.user] -= 1
+            self._running += Counter()  # forgets those who have none
+        return replica
 
     def _fail(self, turn: Turn[T]) -> None:
         problem = self._replicas.problem() or "; ".join(one.url for one in turn.tried) + " failed"

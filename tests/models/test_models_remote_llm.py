@@ -18,6 +18,7 @@ from models.client.connection import ModelsClient
 from models.fakes import FakeLanguageModel
 from models.files import weights
 from models.protocols import Delta, GenerationSettings, Lane, Message
+from models.queueing.limits import AnswerLimits
 from models.remote.llm import RemoteLanguageModel, RemoteLlmOptions
 from models.serving.service import build_app
 from models.wire import error_from
@@ -575,6 +576,62 @@ def test_one_person_cannot_fill_the_queue() -> None:
         streams.append(model.stream(HELLO, SHORT, user="bob"))
         gate.let(99)
         read_all(streams)
+
+
+def test_the_limits_of_the_settings_hold_before_other_servers_too() -> None:
+    gate, limits = Gate(), AnswerLimits(waiting=3, waiting_per_user=2)
+    with odd_server(chat=gate) as server, engine(server.url, at_once=1, limits=limits) as model:
+        streams = [model.stream(HELLO, SHORT, user=user) for user in ("ann", "ann", "ann", "bob")]
+        with pytest.raises(LimitError, match=r"3 requests wait .* 0 of them yours; the limit is 3 in all"):
+            model.stream(HELLO, SHORT, user="cy")
+        streams.pop().close()  # type: ignore[attr-defined]  # it is a generator
+        with pytest.raises(LimitError, match=r"2 of them yours; .* 2 per user"):
+            model.stream(HELLO, SHORT, user="ann")
+        gate.let(9)
+        read_all(streams)
+
+
+def test_whoever_has_fewer_answers_under_way_goes_first_at_other_servers_too() -> None:
+    gate = Gate()
+    with odd_server(chat=gate) as server, ExitStack() as stack:
+        model = stack.enter_context(engine(server.url, at_once=2, limits=AnswerLimits(running_per_user=1)))
+        asked = [("ann", "a1"), ("ann", "a2"), ("ann", "a3"), ("bob", "b1")]
+        streams = [model.stream([Message("user", text)], SHORT, user=user) for user, text in asked]
+        readers = [threading.Thread(target=read_all, args=([stream],)) for stream in streams]
+        for count, reader in enumerate(readers, start=1):
+            reader.start()
+            wait_until(lambda: len(gate.order) == min(count, 2))  # noqa: B023
+        for done in (1, 2, 4):
+            gate.let(done)
+            wait_until(lambda: len(gate.order) == min(done + 2, 4))  # noqa: B023
+        for reader in readers:
+            reader.join(60)
+        assert gate.order == ["a1", "a2", "b1", "a3"]
+
+
+def test_a_question_that_waited_too_long_is_told_so_and_leaves_the_queue() -> None:
+    gate = Gate()
+    with odd_server(chat=gate) as server, ExitStack() as stack:
+        model = stack.enter_context(engine(server.url, at_once=1, limits=AnswerLimits(wait_s=0.1)))
+        first = model.stream(HELLO, SHORT, user="ann")
+        patient = model.stream(HELLO, SHORT, None, "reader", Lane.BACKGROUND)
+        with pytest.raises(LimitError, match=r"waited \d+ s for its turn; the limit is 0 s"):
+            list(model.stream(HELLO, SHORT, user="bob"))
+        gate.let(9)
+        assert [text_of(deltas) for deltas in map(iter, read_all([first, patient]))] == ["All well."] * 2
+        assert len(gate.order) == 2
+
+
+def test_an_answer_over_its_time_ends_with_what_it_has() -> None:
+    def slow(call: Call) -> None:
+        call.begin()
+        while call.event(content="on and ") and not call.ended.wait(0.05):
+            pass
+
+    with odd_server(chat=slow) as server, engine(server.url, limits=AnswerLimits(answer_s=0.3)) as model:
+        deltas = list(model.stream(HELLO, GenerationSettings(max_tokens=4000)))
+        assert deltas[-1].finish_reason == "timeout" and text_of(iter(deltas)).startswith("on and")
+        assert model.replicas.all[0].running == 0 and model.replicas.all[0].usable
 
 
 def test_closing_ends_what_is_under_way() -> None:
