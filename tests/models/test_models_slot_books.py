@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import hypothesis.strategies as st
 from hypothesis import given
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from models.engine import slots as slots_module
 from models.engine.answer_request import AnswerRequest
 from models.engine.counts import Counts
 from models.engine.llama_native import Aborted, NoRoom
@@ -103,9 +106,23 @@ def expected(prompt: Sequence[int], most: int) -> str:
     return text
 
 
+class Clock:
+    """Every look at it is a millisecond later, so that the same calls are made however busy the machine is."""
+
+    def __init__(self) -> None:
+        self._ticks = itertools.count()
+
+    def monotonic(self) -> float:
+        return next(self._ticks) / 1000
+
+    perf_counter = monotonic
+
+
 class Books(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
+        self._real_time = mock.patch.object(slots_module, "time", Clock())
+        self._real_time.start()
         self.native, self.counts = Native(), Counts()
         self.prefixes = Prefixes(self.native, LIMIT)
         self.slots = Slots(
@@ -159,6 +176,12 @@ class Books(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Whatever happened, each answer comes to its end and is the one it would have been alone."""
+        try:
+            self._end_all()
+        finally:
+            self._real_time.stop()
+
+    def _end_all(self) -> None:
         for _ in range(3000):
             if not (self.slots.active or self.slots.paused):
                 break
