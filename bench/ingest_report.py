@@ -13,12 +13,11 @@ _HEAD = """## Ingestion
 Chunks per second of the whole pipeline (take in, parse, chunk, embed, segment, store, index, switch; processes warm)
 against raw `SentenceTransformer.encode` on the same texts in the same run, in {dtype}; where there are very many
 chunks, on a sample of them. Both are done {rounds} times in turn (the large amounts once), and their means stand side
-by side.
-Above 1 the whole pipeline is faster than encoding alone: texts are sorted by length across documents, tokenised once,
-and the weights are laid out for the processor beforehand. The CPU ratio is the same by processor seconds of all
-processes, which other work on the machine distorts less. Busy: share of the time in which the embedder had a call to
-work on; before it lies the reading of the first file, after it the storing of the last chunks. Again: seconds of a
-second pass over the same files, unchanged."""
+by side. Above 1 the whole pipeline is faster than encoding alone: texts are sorted by length across documents,
+tokenised once, and the weights are laid out for the processor beforehand. The CPU ratio is the same by processor
+seconds of all processes, which other work on the machine distorts less. Busy: share of the time in which the embedder
+had a call to work on; before it lies the reading of the first file, after it the storing of the last chunks. Again:
+seconds of a second pass over the same files, unchanged."""
 
 _SHARES = """Share of the processor seconds of all processes that each stage takes. Chunk includes the report and the
 search for near-duplicates; index the segmented words, the rows, the vectors and the switch; rest taking in, deciding
