@@ -56,12 +56,12 @@ class LlmResult:
 
 
 def measure_llm(quick: bool = False) -> LlmResult:
-    """Everything in one run; about six minutes on two quiet cores, one with `quick`."""
+    """Everything in one run; about seven minutes on two quiet cores, one with `quick`."""
     result = LlmResult()
     with tempfile.TemporaryDirectory(prefix="alioth-bench-llm-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         with llm_server(home, 1) as server, Bare(home) as bare:
-            _rates(result, server, bare, rounds=1 if quick else 9, tokens=32 if quick else 192)
+            _rates(result, server, bare, rounds=1 if quick else 21, tokens=32 if quick else 192)
             _first(result, server, bare, rounds=3 if quick else 11)
             result.reused_share = _reuse(server, bare)
             result.stop_writing_ms, result.stop_reading_ms = _stops(server, rounds=1 if quick else 5)
