@@ -199,7 +199,7 @@ class ScriptedModel:
                 return
             yield Delta(("" if index == 0 else " ") + word)
             if self.hold is not None and index == 2:
-                self.hold.wait(10)
+                self.hold.wait(60)
         yield Delta(finish_reason="stop")
 
 
@@ -246,7 +246,7 @@ def chat_chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     index.close()
     yield url
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @dataclass

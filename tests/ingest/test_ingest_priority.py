@@ -183,7 +183,7 @@ def test_a_running_bulk_load_takes_an_upload_in_within_seconds(house) -> None:
     thread = threading.Thread(target=pipeline.drain, args=(stop,), kwargs={"on_progress": events.append, "limit": 8})
     thread.start()
     try:
-        assert embedder.started.wait(20)
+        assert embedder.started.wait(60)
         uploaded = house.intake.add_bytes(
             house.collection, "upload.txt", io.BytesIO(b"A short text."), Priority.UPLOAD
         ).version_id

@@ -241,5 +241,5 @@ def test_where_the_system_cannot_listen_it_polls_and_says_so(
 def test_it_ends_soon_after_it_is_told_to(start: Callable[..., Watcher]) -> None:
     watcher = start()
     watcher.stop.set()
-    watcher.thread.join(5)
+    watcher.thread.join(60)
     assert not watcher.thread.is_alive()

@@ -67,7 +67,7 @@ def server_url(models_home: Path) -> Iterator[str]:
         assert process.poll() is None, "the server died during the tests"
     finally:
         process.send_signal(signal.SIGTERM)
-        code = process.wait(20)
+        code = process.wait(60)
     assert code == 0
 
 

@@ -116,4 +116,4 @@ def running_hub(files: dict[str, Path]) -> Iterator[Hub]:
         hub.go.set()
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(60)

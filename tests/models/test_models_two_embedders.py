@@ -95,7 +95,7 @@ class Loader:
         self.gate.set()
 
     def __call__(self, model_id: str) -> FakeEmbedder:
-        self.gate.wait(20)
+        self.gate.wait(60)
         if self.failures:
             raise self.failures.pop()
         self.loaded.append(model_id)
@@ -172,7 +172,7 @@ def twin_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelsClie
         yield ModelsClient(url, TOKEN, home)
     finally:
         process.send_signal(signal.SIGTERM)
-        code = process.wait(20)
+        code = process.wait(60)
         shutil.rmtree(home, ignore_errors=True)
     assert code == 0
 

@@ -301,12 +301,12 @@ class ChromaServer:
     def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
 def _free_port() -> int:

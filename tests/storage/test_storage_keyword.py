@@ -187,7 +187,7 @@ def end_processes(start_python: Callable[..., subprocess.Popen[str]]) -> Any:
     yield
     for process in start_python.__dict__.get("also", []):
         process.stdin.close()
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
 
 

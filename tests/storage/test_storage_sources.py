@@ -179,7 +179,7 @@ def test_one_sync_at_a_time_among_processes_and_a_killed_one_frees_it(
     with store.exclusive("another source"):
         pass
     holder.kill()
-    holder.wait(10)
+    holder.wait(60)
     for _ in range(100):  # PostgreSQL notices the dead connection a moment later
         try:
             with store.exclusive(source.id):

@@ -80,7 +80,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield Running(said["url"], said["pid"], home, process, token)
     finally:
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert out == b"" and err == b""  # the log is a file; nothing leaks to the terminal
 
 
@@ -145,7 +145,7 @@ def test_sigterm_stops_it_and_frees_the_port(tmp_path: Path) -> None:
     process, line = start(tmp_path, "--port", "0")
     port = int(json.loads(line)["url"].rpartition(":")[2])
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
