@@ -167,7 +167,6 @@ class ScriptedModel:
     places: Sequence[int] = ()
     fail_after: int | None = None
     error: Exception | None = None
-    hold: threading.Event | None = None
     prompts: list[list[Message]] = field(default_factory=list)
     lanes: list[Lane] = field(default_factory=list)
 
@@ -198,8 +197,6 @@ class ScriptedModel:
                 yield Delta(finish_reason="cancelled")
                 return
             yield Delta(("" if index == 0 else " ") + word)
-            if self.hold is not None and index == 2:
-                self.hold.wait(60)
         yield Delta(finish_reason="stop")
 
 
