@@ -108,7 +108,7 @@ class QualityLab:
         from evals.question_sets import match_documents
 
         found = self.set(who, set_id)
-        paths = [row.path for row in self._alioth.documents.list(found.collection_id)]
+        paths = self._alioth.documents.paths(found.collection_id)
         matched, missing = match_documents(questions, paths)
         added, replaced = self._sets.put(found.id, matched)
         return Imported(added, replaced, tuple(missing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,29 @@ class DocumentRows:
         """The document with exactly this path, or None."""
         rows = self._rows(_newest(collection_id, ()).where(DocumentTable.path == path))
         return rows[0] if rows else None
+
+    def paths(self, collection_id: str, *, answering: bool = False) -> builtins.list[str]:
+        """In order; deleted documents left out. answering: only those that have a version which answers now."""
+        query = select(DocumentTable.path).where(
+            DocumentTable.collection_id == collection_id, DocumentTable.deleted_at.is_(None)
+        )
+        if answering:
+            query = query.where(DocumentTable.live_version_id.is_not(None))
+        with self._db.read() as session:
+            return sorted(session.scalars(query))
+
+    def named(self, collection_id: str, text: str, states: Sequence[DocumentState] = ()) -> builtins.list[str]:
+        """Ids of the documents, by path, that have this in path or title, whatever the case of its letters."""
+        query = _newest(collection_id, states).with_only_columns(
+            DocumentTable.id, DocumentTable.path, VersionTable.title
+        )
+        needle = text.strip().casefold()
+        with self._db.read() as session:  # SQLite knows the case of ASCII letters only
+            return [
+                key
+                for key, path, title in session.execute(query.order_by(DocumentTable.path))
+                if needle in path.casefold() or needle in title.casefold()
+            ]
 
     def under(self, collection_id: str, folder: str) -> dict[str, str]:
         """Ids of the documents whose path begins with `folder/`, by path: the members of an archive."""
@@ -172,9 +196,12 @@ class DocumentRows:
         offset: int = 0,
         limit: int | None = None,
         states: Sequence[DocumentState] = (),
+        ids: Sequence[str] | None = None,
     ) -> list[DocumentRow]:
-        """Documents by path, each with its newest version; deleted ones left out. states: only those."""
+        """Documents by path, each with its newest version; deleted ones left out. states, ids: only those."""
         query = _newest(collection_id, states).order_by(DocumentTable.path).offset(offset)
+        if ids is not None:
+            query = query.where(DocumentTable.id.in_(ids))
         return self._rows(query if limit is None else query.limit(limit))
 
 

@@ -373,6 +373,24 @@ def test_a_version_without_chunks_can_be_live(bench: Any) -> None:
 # ------------------------------------------------------------------ reading
 
 
+def test_documents_are_found_by_part_of_path_or_title_whatever_its_case(bench: Any) -> None:
+    for name in ("Été/Plan.md", "b/PLAN 2.md", "c/制度.md"):
+        bench.ingest(name, name)
+    bench.submit("plan, not read yet", "d")
+    documents, collection = bench.documents, bench.collection.id
+
+    def found(text: str, *states: DocumentState) -> list[str]:
+        rows = [documents.get(key) for key in documents.named(collection, text, states)]
+        assert documents.list(collection, ids=[row.id for row in rows]) == rows
+        return [row.path for row in rows]
+
+    assert found(" plan ") == sorted(["Été/Plan.md", "b/PLAN 2.md", "plan, not read yet"], key=str.encode)
+    assert found("plan", DocumentState.READY) == ["b/PLAN 2.md", "Été/Plan.md"]
+    assert found("ÉTÉ") == ["Été/Plan.md"] and found("制度") == ["c/制度.md"] and found("%") == []
+    assert documents.paths(collection) == sorted(["Été/Plan.md", "b/PLAN 2.md", "plan, not read yet", "c/制度.md"])
+    assert documents.paths(collection, answering=True) == sorted(["Été/Plan.md", "b/PLAN 2.md", "c/制度.md"])
+
+
 def test_lists_are_by_path_with_states_offset_and_limit(bench: Any) -> None:
     for name in ("c", "a", "b"):
         bench.ingest(name, name)

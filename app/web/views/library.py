@@ -15,7 +15,7 @@ from app.web.views.glossary import show_glossary
 from app.web.views.progress import show_progress
 from app.web.views.sources import show_sources
 from app.web.views.upload import show_upload
-from core.types import Collection, DocumentRow, DocumentState, Principal, Role
+from core.types import Collection, DocumentState, Principal, Role
 
 PER_PAGE = 20
 
@@ -128,11 +128,7 @@ def _documents(collection: Collection, role: Role) -> None:
             label_visibility="collapsed",
         )
     states = GROUPS[group or "all"]
-    found: list[DocumentRow] | None = None
-    if search.strip():
-        needle = search.strip().casefold()
-        every = documents.list(collection.id, states=states)
-        found = [d for d in every if needle in d.path.casefold() or needle in d.title.casefold()]
+    found = documents.named(collection.id, search, states) if search.strip() else None
     total = len(found) if found is not None else documents.count(collection.id, states)
     if not total:
         st.caption(state.t("library.nothing_found" if search.strip() or states else "library.empty"))
@@ -142,7 +138,7 @@ def _documents(collection: Collection, role: Role) -> None:
     if found is None:
         shown_rows = documents.list(collection.id, offset=first, limit=PER_PAGE, states=states)
     else:
-        shown_rows = found[first : first + PER_PAGE]
+        shown_rows = documents.list(collection.id, ids=found[first : first + PER_PAGE])
     facts = VersionStore(state.alioth().db).facts([document.version_id for document in shown_rows])
     with st.container(border=True, gap="small"):
         for document in shown_rows:

@@ -81,7 +81,7 @@ def _documents(chosen: QuestionSet, gold: list[str]) -> list[str]:
     if documents.count(chosen.collection_id) > MOST_LISTED:
         typed = st.text_area(state.t("quality.documents"), "\n".join(gold), key="q_documents_typed", height=90)
         return [line.strip() for line in typed.splitlines() if line.strip()]
-    paths = [row.path for row in documents.list(chosen.collection_id)]
+    paths = documents.paths(chosen.collection_id)
     gone = [path for path in gold if path not in paths]
     return st.multiselect(state.t("quality.documents"), [*paths, *gone], default=gold, key="q_documents")
 

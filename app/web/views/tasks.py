@@ -226,5 +226,4 @@ def _collection(collections: list[Collection], key: str) -> Collection:
 
 
 def _paths(collection: Collection) -> list[str]:
-    rows = state.alioth().documents.list(collection.id)
-    return sorted(row.path for row in rows if row.live_version_id)
+    return state.alioth().documents.paths(collection.id, answering=True)
