@@ -204,9 +204,10 @@ class Answerer:
 
     def _best_quotes(self, task: Task, retrieval: Retrieval, sources: Sequence[Source]) -> list[Quote]:
         question = retrieval.question or task.standalone
+        topic = task.standalone.removesuffix(task.question)
         embedder = self._retriever.reading_embedder(task.collections[0], task.standalone)
         if embedder is None:
-            return best_quotes(question, sources, guard=self._guard)
+            return best_quotes(question, sources, guard=self._guard, topic=topic)
         vector = retrieval.vectors.get(task.collections[0].fingerprint.space)
 
         def similarity(texts: Sequence[str]) -> Sequence[float]:
@@ -214,9 +215,9 @@ class Answerer:
             return [float(value) for value in embedder.embed_documents(texts, Lane.QUESTION) @ asked]
 
         try:
-            return best_quotes(question, sources, similarity, guard=self._guard)
+            return best_quotes(question, sources, similarity, self._guard, topic)
         except ModelUnavailableError:
-            return best_quotes(question, sources, guard=self._guard)
+            return best_quotes(question, sources, guard=self._guard, topic=topic)
 
     def _generate(self, task: Task, retrieval: Retrieval) -> Iterator[AnswerEvent]:
         sources: list[Source] = []

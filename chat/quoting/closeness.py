@@ -25,6 +25,8 @@ RANK_WEIGHT = 0.40
 SIMILARITY_WEIGHT = 0.80
 HEADING_PENALTY = 0.30
 YEAR_PENALTY = 0.30
+TOPIC_SHARE = 0.5
+"""Of what the typed words of a follow-up weigh together, what those of the topic before them may."""
 FEWEST_NEW = 2
 """Words a sentence must have beside the question's own, or it only says the question again."""
 _WHEN = re.compile(
@@ -101,9 +103,18 @@ def _harmless(text: str, pieces: Sequence[Piece]) -> list[Piece | None]:
 
 
 def candidates_of(
-    question: str, tokens: Sequence[str], sources: Sequence[Source], pieces: Sequence[Sequence[Piece]], guard: bool
+    question: str,
+    tokens: Sequence[str],
+    sources: Sequence[Source],
+    pieces: Sequence[Sequence[Piece]],
+    guard: bool,
+    asked: frozenset[str],
 ) -> list[Candidate]:
-    """Every piece of every source with its score, similarity apart; with `guard` without those that instruct."""
+    """Every piece of every source with its score, similarity apart; with `guard` without those that instruct.
+
+    Args:
+        asked: those of the tokens that are no topic carried over from an earlier question.
+    """
     found: list[tuple[Candidate, frozenset[str]]] = []
     years = _years(question)
     for number, (source, all_of) in enumerate(zip(sources, pieces, strict=True)):
@@ -126,6 +137,7 @@ def candidates_of(
             one = Candidate(number, index, start, end, own, rest + RANK_WEIGHT / (1 + number), row, cells[index], head)
             found.append((one, head | _around(all_of, cells, index)))
     rarity = {t: math.log1p(len(found) / (0.5 + sum(t in one.own for one, _ in found))) for t in tokens}
+    rarity = _with_topic(rarity, asked)
     total = sum(rarity.values()) or 1.0
 
     def share(words: frozenset[str]) -> float:
@@ -135,6 +147,14 @@ def candidates_of(
         replace(one, score=one.score + share(one.own) + AROUND_WEIGHT * share(around - one.own))
         for one, around in found
     ]  # fmt: skip
+
+
+def _with_topic(weights: dict[str, float], asked: frozenset[str]) -> dict[str, float]:
+    """The weights of words; those of a topic are lowered so far that what was typed decides."""
+    typed = sum(weight for token, weight in weights.items() if token in asked)
+    topic = sum(weights.values()) - typed
+    lowered = min(1.0, TOPIC_SHARE * typed / topic) if topic else 1.0
+    return {token: weight * (1.0 if token in asked else lowered) for token, weight in weights.items()}
 
 
 def _around(pieces: Sequence[Piece], words: Sequence[frozenset[str]], index: int) -> frozenset[str]:

@@ -50,7 +50,11 @@ class Quote:
 
 
 def best_quotes(
-    question: str, sources: Sequence[Source], similarity: Similarity | None = None, guard: bool = True
+    question: str,
+    sources: Sequence[Source],
+    similarity: Similarity | None = None,
+    guard: bool = True,
+    topic: str = "",
 ) -> list[Quote]:
     """The best three sentences or rows at most, best first, those that stand side by side joined into one quote.
 
@@ -62,11 +66,17 @@ def best_quotes(
     a figure, date or name where the question asks for one, its passage's place in the ranking, and its similarity to
     the question where an embedder reads it. docs/decisions/0015-quotes.md has the weights' measurement. Sentences
     that give an assistant instructions are never quoted, unless `guard` is off for a measurement.
+
+    Args:
+        topic: what a follow-up has before it of the conversation. Its words count less than those that were typed, and
+            tell nothing of the kind of thing that is asked for.
     """
     tokens = list(dict.fromkeys(segment(question)))
     tokens = [token for token in tokens if token not in FRAMING] or tokens
+    own = question.removeprefix(topic)
+    asked = frozenset(segment(own)) & frozenset(tokens) or frozenset(tokens)
     pieces = [pieces_of(source.passage.text) for source in sources]
-    candidates = candidates_of(question, tokens, sources, pieces, guard)
+    candidates = candidates_of(own, tokens, sources, pieces, guard, asked)
     if not candidates:
         return []
     everything = {(c.source, c.index): c for c in candidates}
@@ -80,7 +90,7 @@ def best_quotes(
     if similarity is not None:
         candidates = compared(candidates, tokens, sources, similarity)
     best = max(candidates, key=lambda c: (c.score, -c.source, -c.index))
-    chosen = [best, *_further(best, candidates, tokens)]
+    chosen = [best, *_further(best, candidates, tokens, asked)]
     following = _after_question(best, sources, everything)
     if following is not None and following not in chosen:
         chosen = [*chosen[: MOST_SENTENCES - 1], following]
@@ -89,14 +99,16 @@ def best_quotes(
     return _joined(*_with_lists(chosen, sources, spans, everything), sources, tokens)
 
 
-def _further(best: Candidate, candidates: Sequence[Candidate], tokens: Sequence[str]) -> list[Candidate]:
-    """Those next to the best that add words of the question, in themselves or in what they stand under."""
+def _further(
+    best: Candidate, candidates: Sequence[Candidate], tokens: Sequence[str], asked: frozenset[str]
+) -> list[Candidate]:
+    """Those next to the best that add words that are asked, in themselves or in what they stand under."""
     chosen: list[Candidate] = []
     covered = best.own | best.head
     for candidate in sorted(candidates, key=lambda c: (-c.score, c.source, c.index)):
         strange = len(candidate.head - covered) >= FEWEST_STRANGE
         close = candidate.score >= (OTHER_DOCUMENT_SHARE if strange else SECOND_SHARE) * best.score
-        adds = (candidate.own | candidate.head) - covered or not tokens
+        adds = ((candidate.own | candidate.head) & asked) - covered or not tokens
         if close and adds and candidate != best and len(chosen) < MOST_SENTENCES - 1:
             chosen.append(candidate)
             covered |= candidate.own | candidate.head

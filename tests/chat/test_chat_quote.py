@@ -63,6 +63,40 @@ def ask(scored: Any) -> Callable[..., list[Quote]]:
     return quotes
 
 
+HOME = """Employees may work from home up to 2 days a week. The manager agrees to the days in advance."""
+TRIPS = """Employees send their receipts within 30 days after the trip.
+The company pays hotel costs up to 140 euros per night in Berlin.
+Flights above six hours may be booked in premium economy class."""
+LEAVE = """年休假
+员工累计工作已满一年不满十年的，年休假为五天；已满十年不满二十年的，年休假为十天。
+年休假应当在当年休完，经部门经理批准可以顺延至次年三月三十一日。
+病假
+请病假须提交二级以上医院出具的证明，病假工资按本人工资的百分之八十发放。"""
+
+
+@pytest.mark.parametrize(
+    ("topic", "typed", "text", "expected"),
+    [
+        ("days week may employees work home ", "Who agrees to it?", HOME, "The manager agrees"),
+        ("hotel Berlin ", "What about flights?", TRIPS, "Flights above six hours"),
+        ("年休假 几天 ", "病假呢？", LEAVE, "请病假须提交"),
+        ("How many days home office ", "Who agrees?", HOME, "The manager agrees"),
+    ],
+)
+def test_a_follow_up_is_answered_by_what_was_typed_and_not_by_its_topic_again(
+    scored: Any, topic: str, typed: str, text: str, expected: str
+) -> None:
+    quotes = best_quotes(topic + typed, single_sources(scored(text), 6), topic=topic)
+    assert quotes[0].text.startswith(expected)
+    assert best_quotes(topic + typed, single_sources(scored(text), 6))[0].text != quotes[0].text, "the topic's sentence"
+
+
+def test_the_topic_still_tells_where_what_was_typed_has_no_word_of_its_own(scored: Any) -> None:
+    texts = ["The hotel in Berlin costs 140 euros.", "The canteen is open until two o'clock."]
+    [quote] = best_quotes("hotel Berlin And why?", single_sources(scored(*texts), 6), topic="hotel Berlin ")
+    assert quote.text == texts[0]
+
+
 def test_a_row_is_shown_with_its_columns_and_cited_as_it_stands(ask: Any) -> None:
     [quote] = ask("经理出差到一线城市，住宿费上限是多少？", TRAVEL)
     assert quote.shown == "职级: 经理 | 城市类别: 一线城市 | 住宿费上限(元/晚): 700"
