@@ -10,6 +10,7 @@ import ctypes
 import functools
 import logging
 import mmap
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -283,6 +284,8 @@ def has_card() -> bool:
 @functools.cache
 def library() -> ModuleType:
     """The loaded C library with its messages sent to our log."""
+    # else it starts a debugger when it aborts, and two threads that abort at once wait for each other's for ever
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     import llama_cpp.llama_cpp as lib
 
     lib.llama_log_set(_log_callback(lib), ctypes.c_void_p(0))

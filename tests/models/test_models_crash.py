@@ -174,6 +174,31 @@ def start(home: Path, *, ready: bool) -> tuple[subprocess.Popen[bytes], str]:
     return process, line
 
 
+ABORT_TWICE = """
+import ctypes, pathlib, threading
+import llama_cpp
+from models.engine.llama_native import library
+library()
+[found] = pathlib.Path(llama_cpp.__file__).parent.glob("lib/libggml-base.so")
+abort, both = ctypes.CDLL(str(found)).ggml_abort, threading.Barrier(2)
+def fail(number):
+    both.wait()
+    abort(b"test.c", number, b"by a test")
+for number in (1, 2):
+    threading.Thread(target=fail, args=(number,)).start()
+"""
+
+
+def test_threads_of_llama_cpp_that_abort_at_once_end_the_process_and_start_no_debugger() -> None:
+    clean = {name: value for name, value in os.environ.items() if name != "GGML_NO_BACKTRACE"}
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", ABORT_TWICE], env=clean, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == -signal.SIGABRT and "by a test" in done.stderr
+        assert not [line for line in done.stderr.splitlines() if not line.startswith("test.c")], done.stderr
+
+
 def test_a_model_that_aborts_the_process_twice_is_passed_over_and_use_gives_it_another_try(tmp_path: Path) -> None:
     import_model(crashing_model(tmp_path), tmp_path, Wanted(id="crasher"))
     choose_llm("crasher", BUNDLED, tmp_path)
