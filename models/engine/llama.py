@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from core.errors import AliothError, LimitError, ModelError, ModelUnavailableError
+from core.errors import AliothError, ModelError, ModelUnavailableError
 from models.chatml import render
 from models.engine.answer_request import AnswerRequest
 from models.engine.counts import Counts
@@ -234,15 +234,14 @@ class LlamaCppModel:
             raise ModelUnavailableError(f"The model {self._entry.id!r} broke down.", "Try again in a minute.")
 
     def _require_room(self, user: str) -> None:
-        limits, waiting = self._limits, len(self._waiting)
-        if waiting < limits.waiting and self._waiting.count(user) < limits.waiting_per_user:
+        limits, waiting, mine = self._limits, len(self._waiting), self._waiting.count(user)
+        if limits.have_room(waiting, mine):
             return
-        raise LimitError(
-            f"{waiting} requests wait for {self._entry.id!r}, {self._waiting.count(user)} of them yours; the limit is "
-            f"{limits.waiting} in all and {limits.waiting_per_user} per user.",
+        hint = (
             f"Place {waiting + 1} would be served in about {self._wait_seconds(self._waiting.order()):.0f} s. "
-            "Try again then, or stop one of your own.",
+            "Try again then, or stop one of your own."
         )
+        raise limits.too_many(repr(self._entry.id), waiting, mine, hint)
 
     # ------------------------------------------------------------------ whoever waits for an answer
 

@@ -31,6 +31,18 @@ class AnswerLimits:
     answer_s: float = 600.0
     keep_mb: int = 512
 
+    def have_room(self, waiting: int, mine: int) -> bool:
+        """Whether one more may wait. mine: those of `waiting` that its user has."""
+        return waiting < self.waiting and mine < self.waiting_per_user
+
+    def too_many(self, what: str, waiting: int, mine: int, hint: str) -> LimitError:
+        """Of the requests that wait for `what`."""
+        return LimitError(
+            f"{waiting} requests wait for {what}, {mine} of them yours; the limit is {self.waiting} in all and "
+            f"{self.waiting_per_user} per user.",
+            hint,
+        )
+
 
 def limits_of(settings: ModelSettings) -> AnswerLimits:
     return AnswerLimits(

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from core.errors import InputError, ModelUnavailableError
@@ -222,13 +222,16 @@ class RemoteLanguageModel:
     ) -> Iterator[Delta]:
         assert replica.facts is not None
         chat, http = self._chat(replica)
-        watch = _Patience(replica.url, self._options.timeout_s, cancel, self._closing)
+        limits = self._options.limits
+        watch = _Patience(replica.url, self._options.timeout_s, limits.answer_s, cancel, self._closing)
         options = request_options(settings, replica.facts, replica.url, self._options.extra)
         reader = AnswerReader(chat, http, messages, options, lambda error: failure_of(error, replica.url, self._key))
         watch.reader = reader
         text, started, first = WithoutThinking(), time.monotonic(), 0.0
-        for delta in reader.deltas(watch.stop, watch.look):
-            watch.look()
+        for delta in watch.deltas(reader):
+            if delta.finish_reason == "timeout":
+                yield replace(delta, text=text.finish())
+                return
             first = first or time.monotonic() - started
             visible = text.feed(delta.text) if delta.text else ""
             if delta.finish_reason:
@@ -239,13 +242,8 @@ class RemoteLanguageModel:
                 yield Delta(visible, 0, delta.finish_reason, delta.prompt_tokens, delta.generated_tokens)
             elif visible:
                 yield Delta(visible)
-            if delta.finish_reason:
-                continue
-            if reader.pieces > 2 * settings.max_tokens + 64:
+            if reader.pieces > 2 * settings.max_tokens + 64 and not delta.finish_reason:
                 yield Delta("", 0, "length")  # a server that does not know max_tokens would go on for ever
-                return
-            if time.monotonic() - started > self._options.limits.answer_s:
-                yield Delta(text.finish(), 0, "timeout")
                 return
 
     def _expected_s(self, place: int) -> float:
@@ -294,16 +292,34 @@ class RemoteLanguageModel:
         return chat, http
 
 
-class _Patience:
-    """Notices an answer that stands still, and a model that is being closed."""
+class _OverTime(Exception):
+    """An answer took longer than one may."""
 
-    def __init__(self, url: str, timeout_s: float, cancel: threading.Event, closing: threading.Event) -> None:
+
+class _Patience:
+    """Notices an answer that stands still or never ends, and a model that is being closed."""
+
+    def __init__(
+        self, url: str, timeout_s: float, answer_s: float, cancel: threading.Event, closing: threading.Event
+    ) -> None:
         self._url, self._timeout_s = url, timeout_s
+        self._until = time.monotonic() + answer_s
         self._closing = closing
         self.stop = cancel
         self.reader: AnswerReader | None = None
 
+    def deltas(self, reader: AnswerReader) -> Iterator[Delta]:
+        """Those of the reader; an answer over its time, also one of which nothing can be shown, ends as `timeout`."""
+        try:
+            for delta in reader.deltas(self.stop, self.look):
+                self.look()
+                yield delta
+        except _OverTime:
+            yield Delta(finish_reason="timeout")
+
     def look(self) -> None:
+        if time.monotonic() > self._until:
+            raise _OverTime
         if self._closing.is_set():
             raise RemoteFailure("away", "Alioth's models process is shutting down")
         if self.reader is not None and time.monotonic() - self.reader.last_piece > self._timeout_s:

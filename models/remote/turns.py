@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from typing import Final, Generic, TypeVar
 
-from core.errors import AliothError, LimitError, ModelUnavailableError
+from core.errors import AliothError, ModelUnavailableError
 from models.queueing.lanes import FairQueue
 from models.queueing.limits import AnswerLimits
 from models.remote.replicas import Replica, Replicas
@@ -65,12 +65,9 @@ class Turns(Generic[T]):
         with self._lock:
             limits, mine = self._limits, self._waiting.count(user)
             waiting = len(self._waiting) + len(self._again)
-            if waiting >= limits.waiting or mine >= limits.waiting_per_user:
-                raise LimitError(
-                    f"{waiting} requests wait for {self._what}, {mine} of them yours; the limit is {limits.waiting} "
-                    f"in all and {limits.waiting_per_user} per user.",
-                    "Try again in a minute, or stop one of your own.",
-                )
+            if not limits.have_room(waiting, mine):
+                hint = "Try again in a minute, or stop one of your own."
+                raise limits.too_many(self._what, waiting, mine, hint)
             self._waiting.put(user, turn, background)
         self.grant()
         if turn.error is not None:

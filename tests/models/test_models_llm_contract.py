@@ -134,9 +134,9 @@ def real(request: pytest.FixtureRequest) -> LanguageModel:
 def figures(real: LanguageModel, request: pytest.FixtureRequest) -> Callable[[str], int]:
     """A figure of the queue of `real` by its name."""
     if isinstance(real, LlamaCppModel):
-        return lambda name: real.queue()[name]  # type: ignore[no-any-return]
+        return lambda name: int(real.queue()[name])
     url, header = request.getfixturevalue("server_url"), {"Authorization": f"Bearer {TOKEN}"}
-    return lambda name: httpx.get(f"{url}/v1/queue", headers=header).json()[name]  # type: ignore[no-any-return]
+    return lambda name: int(httpx.get(f"{url}/v1/queue", headers=header).json()[name])
 
 
 def test_cancel_works_while_the_prompt_is_read(real: LanguageModel, figures: Callable[[str], int]) -> None:
@@ -158,7 +158,7 @@ def test_a_closed_iterator_frees_the_model(real: LanguageModel, figures: Callabl
     cancelled = figures("cancelled")
     stream = real.stream(LONG, GenerationSettings(3000, json_schema=json.dumps(ENDLESS)), user="first")
     assert next(delta.text for delta in stream if delta.text)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()  # type: ignore[attr-defined]  # it is a generator
     assert list(real.stream(FRANCE, GenerationSettings(max_tokens=1), user="second"))[-1].generated_tokens == 1
     wait_until(lambda: figures("running") == 0)
     assert figures("cancelled") == cancelled + 1
@@ -187,7 +187,7 @@ def test_waiting_requests_see_their_place_and_users_take_turns(
     for name in places:
         threads.append(threading.Thread(target=ask, args=(name,)))
         threads[-1].start()
-        wait_until(lambda: bool(places[name]))  # noqa: B023
+        wait_until(lambda: bool(places[name]))  # noqa: B023  # called at once
     cancel.set()
     for thread in threads:
         thread.join(120)
@@ -211,7 +211,7 @@ def test_a_common_beginning_is_not_read_twice(llama: LlamaCppModel) -> None:
     def read(question: str) -> int:
         before = llama.queue()["read_tokens"]
         list(llama.stream([system, Message("user", question)], GenerationSettings(max_tokens=1)))
-        return llama.queue()["read_tokens"] - before
+        return int(llama.queue()["read_tokens"]) - before
 
     list(llama.stream(FRANCE, GenerationSettings(max_tokens=1)))
     first, second = read("Who cooks?"), read("Who cleans?")

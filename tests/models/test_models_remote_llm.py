@@ -600,10 +600,10 @@ def test_whoever_has_fewer_answers_under_way_goes_first_at_other_servers_too() -
         readers = [threading.Thread(target=read_all, args=([stream],)) for stream in streams]
         for count, reader in enumerate(readers, start=1):
             reader.start()
-            wait_until(lambda: len(gate.order) == min(count, 2))  # noqa: B023
+            wait_until(lambda: len(gate.order) == min(count, 2))  # noqa: B023  # called at once
         for done in (1, 2, 4):
             gate.let(done)
-            wait_until(lambda: len(gate.order) == min(done + 2, 4))  # noqa: B023
+            wait_until(lambda: len(gate.order) == min(done + 2, 4))  # noqa: B023  # called at once
         for reader in readers:
             reader.join(60)
         assert gate.order == ["a1", "a2", "b1", "a3"]
@@ -632,6 +632,18 @@ def test_an_answer_over_its_time_ends_with_what_it_has() -> None:
         deltas = list(model.stream(HELLO, GenerationSettings(max_tokens=4000)))
         assert deltas[-1].finish_reason == "timeout" and text_of(iter(deltas)).startswith("on and")
         assert model.replicas.all[0].running == 0 and model.replicas.all[0].usable
+
+
+def test_an_answer_of_thoughts_alone_ends_at_its_time_too() -> None:
+    def broods(call: Call) -> None:
+        call.begin()
+        while call.event(reasoning_content="Hmm.") and not call.ended.wait(0.05):
+            pass
+
+    with odd_server(chat=broods) as server, engine(server.url, limits=AnswerLimits(answer_s=0.5)) as model:
+        deltas = list(model.stream(HELLO, SHORT))
+        assert [delta.finish_reason for delta in deltas] == ["timeout"] and not text_of(iter(deltas))
+        assert model.replicas.all[0].running == 0
 
 
 def test_closing_ends_what_is_under_way() -> None:
