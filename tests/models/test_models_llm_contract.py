@@ -209,7 +209,7 @@ def test_a_common_beginning_is_not_read_twice(llama: LlamaCppModel) -> None:
     system = Message("system", "The rules of the house are many. " * 45)
 
     def read(question: str) -> int:
-        before = llama.queue()["read_tokens"]
+        before = int(llama.queue()["read_tokens"])
         list(llama.stream([system, Message("user", question)], GenerationSettings(max_tokens=1)))
         return int(llama.queue()["read_tokens"]) - before
 
